@@ -1,0 +1,214 @@
+//! What a check found: data, not an error.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::digest::Digests;
+
+/// The checks, by the names that reports use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckName {
+    /// Registry values that start a worm.
+    Autostart,
+    /// The worm's own files.
+    WormFile,
+    /// Whether DCOM answers remote activation.
+    Dcom,
+    /// Whether TCP/IP filtering closes the ports.
+    PacketFilter,
+    /// Whether MS03-026 or a successor is installed.
+    Patch,
+    /// W32/Welchia, also called Nachi.
+    Companion,
+    /// Copies in System Restore.
+    RestorePoint,
+    /// What the worm left behind without being able to start.
+    Traces,
+}
+
+impl fmt::Display for CheckName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Autostart => "autostart",
+            Self::WormFile => "worm_file",
+            Self::Dcom => "dcom",
+            Self::PacketFilter => "packet_filter",
+            Self::Patch => "patch",
+            Self::Companion => "companion",
+            Self::RestorePoint => "restore_point",
+            Self::Traces => "traces",
+        })
+    }
+}
+
+/// How sure a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grade {
+    /// Size and digest are those of a known worm, or a registry value says what only the worm writes.
+    Confirmed,
+    /// Name, place and Run value agree.
+    Probable,
+    /// Something about it is the worm's, not enough to act on by default.
+    Suspect,
+    /// Told for completeness; asks for nothing and is never counted.
+    Information,
+}
+
+impl fmt::Display for Grade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Confirmed => "confirmed",
+            Self::Probable => "probable",
+            Self::Suspect => "suspect",
+            Self::Information => "information",
+        })
+    }
+}
+
+/// What became of the action that a finding asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Nothing was to be done.
+    #[default]
+    None,
+    /// It stands in the plan, which was not carried out.
+    Planned,
+    /// Carried out, not verified yet.
+    Done,
+    /// Carried out, and seen on the disk afterwards.
+    Verified,
+    /// Not acted on, by policy or because it could not be.
+    Left,
+    /// Tried, and not seen on the disk afterwards.
+    Failed,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Planned => "planned",
+            Self::Done => "done",
+            Self::Verified => "verified",
+            Self::Left => "left",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+/// The facts that a finding rests on; each is there only where it applies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Facts {
+    /// Family and variant of the signature that matched, with its aliases.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+    /// Digests and size of the file.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub digests: Option<Digests>,
+    /// MFT record number of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mft_record: Option<u64>,
+    /// Hive that holds the value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hive: Option<String>,
+    /// Key inside that hive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Name of the value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Type and data of the value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// File version, four numbers with dots.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_version: Option<String>,
+    /// What became of an inert file's name: `pending`, `stays` or `removed`, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Whether the hole that MS03-026 closes is patched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PatchState {
+    /// MS03-026 or a successor is installed.
+    Fixed,
+    /// It is not.
+    Vulnerable,
+    /// It could not be told; counts as open.
+    NotEstablished,
+}
+
+/// Whether DCOM answers remote activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DcomState {
+    /// Off, by a value that this Windows honours.
+    Off,
+    /// Off by the value, but this Windows does not honour it.
+    OffNotHonoured,
+    /// On.
+    On,
+    /// It could not be told; counts as on.
+    NotEstablished,
+}
+
+/// Whether TCP/IP filtering keeps the worm's ports shut on every interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FilterState {
+    /// Established as on for every interface.
+    On,
+    /// Off.
+    Off,
+    /// It could not be told; counts as off.
+    NotEstablished,
+}
+
+/// What a finding means for the verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bearing {
+    /// A worm or its start.
+    Infection,
+    /// A copy that a restore would bring back.
+    RestorableCopy,
+    /// One part of the question whether the hole is open.
+    Patch(PatchState),
+    /// One part of the question whether the hole is open.
+    Dcom(DcomState),
+    /// One part of the question whether the hole is open.
+    Filter(FilterState),
+    /// None.
+    Nothing,
+}
+
+/// One thing that a check found in one install.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The check.
+    pub check: CheckName,
+    /// How sure it is.
+    pub grade: Grade,
+    /// What it is, in a few words.
+    pub what: String,
+    /// Path, or hive, key and value.
+    #[serde(rename = "where")]
+    pub place: String,
+    /// The facts it rests on.
+    #[serde(rename = "evidence")]
+    pub facts: Facts,
+    /// What was planned for it, in words; none where nothing was.
+    pub action: Option<String>,
+    /// What became of that.
+    pub outcome: Outcome,
+    /// Why it has this grade, and why it was left where it was.
+    pub why: String,
+    /// What it means for the verdict.
+    #[serde(skip)]
+    pub bearing: Bearing,
+}
