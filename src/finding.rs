@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::change::{FileId, HiveRole, ValueData};
 use crate::digest::Digests;
+use crate::path::{RegPath, WinPath};
 
 /// The checks, by the names that reports use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -183,8 +185,37 @@ pub enum Bearing {
     Dcom(DcomState),
     /// One part of the question whether the hole is open.
     Filter(FilterState),
+    /// Something that the verdict needs could not be read.
+    Unreadable,
     /// None.
     Nothing,
+}
+
+/// The thing on the disk that a finding is about: what a cure would change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Nothing that could be changed.
+    Nothing,
+    /// A registry value, there or missing.
+    Value {
+        /// Hive that holds it.
+        hive: HiveRole,
+        /// Key inside that hive.
+        key: RegPath,
+        /// Name of the value.
+        name: String,
+        /// Type and data as inspected.
+        data: Option<ValueData>,
+    },
+    /// A file.
+    File {
+        /// Identity inside the volume.
+        id: FileId,
+        /// One of its paths.
+        path: WinPath,
+        /// Digests as inspected.
+        digests: Digests,
+    },
 }
 
 /// One thing that a check found in one install.
@@ -211,4 +242,7 @@ pub struct Finding {
     /// What it means for the verdict.
     #[serde(skip)]
     pub bearing: Bearing,
+    /// What a cure would change.
+    #[serde(skip)]
+    pub subject: Subject,
 }

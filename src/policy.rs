@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::finding::PatchState;
+
 /// What to do with DCOM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -46,4 +48,18 @@ pub struct Policy {
     pub suspects: Suspects,
     /// Names of inert files.
     pub remove: Remove,
+}
+
+impl Policy {
+    /// The policy with every `auto` decided for one install, from what is known about its patch. What is not
+    /// established counts as open.
+    #[must_use]
+    pub fn settled(&self, patch: PatchState) -> Self {
+        let dcom = match (self.dcom, patch) {
+            (Dcom::Auto, PatchState::Fixed) => Dcom::Leave,
+            (Dcom::Auto, PatchState::Vulnerable | PatchState::NotEstablished) => Dcom::Disable,
+            (decided, _) => decided,
+        };
+        Self { dcom, ..self.clone() }
+    }
 }

@@ -1,0 +1,129 @@
+//! The checks, one file each. A check says what it wants to know, judges what was found, and proposes changes; it
+//! reads nothing itself, so one pass over a volume serves all of them.
+//!
+//! A new check is a new file and one line in [`all`].
+
+mod autostart;
+mod dcom;
+mod worm_file;
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::change::{Change, HiveRole, ValueData};
+use crate::digest::Digests;
+use crate::finding::{CheckName, Finding};
+use crate::path::{RegPath, WinPath, fold_name};
+use crate::policy::Policy;
+use crate::threat::Signatures;
+use crate::volume::FileFacts;
+use crate::windows::install::Identity;
+
+/// What a check wants to know.
+#[derive(Clone, Debug, Default)]
+pub struct Wants {
+    /// Files of these base names, in [`fold_name`]'s form.
+    pub names: HashSet<String>,
+    /// Files of these sizes in bytes.
+    pub sizes: HashSet<u64>,
+    /// Keys, with all their values.
+    pub keys: Vec<(HiveRole, RegPath)>,
+}
+
+impl Wants {
+    /// What all of the checks want.
+    pub fn of(checks: &[Box<dyn Check + '_>]) -> Self {
+        let mut all = Self::default();
+        for check in checks {
+            let wants = check.wants();
+            all.names.extend(wants.names);
+            all.sizes.extend(wants.sizes);
+            all.keys.extend(wants.keys);
+        }
+        all
+    }
+
+    /// Whether a file of this name and size is to be looked at.
+    pub fn file(&self, name: &str, size: u64) -> bool {
+        self.sizes.contains(&size) || self.names.contains(&fold_name(name))
+    }
+}
+
+/// What the bytes of a file tell.
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// Digests and size.
+    pub digests: Digests,
+    /// Nothing but zero bytes.
+    pub all_zero: bool,
+    /// The first 512 bytes (or all of a shorter file) are zero.
+    pub first_sector_zero: bool,
+    /// Starts with `MZ`, as every program for these Windows does.
+    pub executable: bool,
+}
+
+/// A file that some check wanted.
+#[derive(Clone, Debug)]
+pub struct FileEvidence {
+    /// What its record tells.
+    pub facts: FileFacts,
+    /// What its bytes tell, or why they could not be read.
+    pub content: Result<Content, String>,
+}
+
+/// A key that some check wanted.
+#[derive(Clone, Debug, Default)]
+pub struct KeyEvidence {
+    /// Its values in their order: name, and data or why it could not be read.
+    pub values: Vec<(String, Result<ValueData, String>)>,
+}
+
+impl KeyEvidence {
+    /// One value's data by name.
+    pub fn value(&self, name: &str) -> Option<&Result<ValueData, String>> {
+        self.values.iter().find(|(own, _)| crate::path::same_name(own, name)).map(|(_, data)| data)
+    }
+}
+
+/// All that one pass found out about one install. No judgement reads again after it.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// System root.
+    pub root: WinPath,
+    /// Which Windows it is.
+    pub identity: Identity,
+    /// The wanted keys that exist, of the hives that could be read.
+    pub keys: BTreeMap<(HiveRole, RegPath), KeyEvidence>,
+    /// Hives that could not be read, and why.
+    pub unread_hives: BTreeMap<HiveRole, String>,
+    /// The wanted files.
+    pub files: Vec<FileEvidence>,
+}
+
+impl Evidence {
+    /// A wanted key, if it exists.
+    pub fn key(&self, hive: HiveRole, path: &RegPath) -> Option<&KeyEvidence> {
+        self.keys.get(&(hive, path.clone()))
+    }
+}
+
+/// One question that Deblast asks of an install.
+pub trait Check {
+    /// The name that its findings carry.
+    fn name(&self) -> CheckName;
+    /// What it wants to know.
+    fn wants(&self) -> Wants;
+    /// What it makes of the evidence. Pure: the same evidence gives the same findings.
+    fn judge(&self, evidence: &Evidence) -> Vec<Finding>;
+    /// The changes that would cure one of its findings under a settled policy; none where it is to be left, and then
+    /// the finding's `why` says so already or the policy does.
+    fn cure(&self, finding: &Finding, policy: &Policy) -> Vec<Change>;
+}
+
+/// All checks, in the order in which reports tell of them.
+pub fn all(signatures: &Signatures) -> Vec<Box<dyn Check + '_>> {
+    vec![
+        Box::new(autostart::Autostart { signatures }),
+        Box::new(worm_file::WormFile { signatures }),
+        Box::new(dcom::Dcom),
+    ]
+}

@@ -1,0 +1,381 @@
+//! Fifth step, after the yes: the only place where bytes of a patient change.
+//!
+//! Order: the proof that nobody else owns what is written; the store ready and synced; then, group by group, each
+//! sector compared with what was inspected, written, and synced before the next group.
+
+use std::collections::{BTreeMap, HashSet};
+
+use jiff::Timestamp;
+
+use crate::change::hex_bytes;
+use crate::cleanup::discover::Patient;
+use crate::cleanup::inspect::{Exam, MAX_HIVE, Opened};
+use crate::cleanup::plan::{Action, ActionKind, ConfirmedPlan, Plan};
+use crate::error::{Context, Error, Result};
+use crate::event::{Event, Sink};
+use crate::store::journal::{
+    Header, Journal, OpenJournal, RecordedChange, RunKind, SCHEMA, StoredFile, TouchedFile,
+};
+use crate::store::quarantine::{Entry, Quarantine, name_of};
+use crate::store::{RunFolder, Store};
+use crate::volume::Sectors;
+
+const SECTOR: usize = 512;
+
+/// What lies in a run's folder, for whoever finds it.
+const README: &str = "This folder is the record of one run of Deblast on one disk. Undo needs it: keep it for as long as the\n\
+disk may have to be taken back (deblast undo TARGET --store THE-FOLDER-ABOVE-THIS).\n\n\
+journal      what was written, sector by sector, with the bytes before and after\n\
+backup/      registry hives as they were before the run, compressed by gzip\n\
+quarantine/  the worm's bytes, encoded so that they cannot start; manifest.json tells what each was\n\
+report.json  what was found and done\n\n\
+It holds copies of registry hives, and so of what they hold: treat it as you treat that machine's disk, and wipe it\n\
+when it is no longer needed.\n";
+
+/// Where and how a run is recorded.
+pub struct Record<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// What the run is for.
+    pub kind: RunKind,
+    /// When it begins.
+    pub now: Timestamp,
+    /// Whether there is room for backups of the hives.
+    pub backups: bool,
+}
+
+/// How far a failed run got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// No byte of the disk was written.
+    Nothing,
+    /// What was written has been taken back.
+    TakenBack,
+    /// Some of it stands; the journal names it, and the next run takes it back first.
+    Unfinished,
+}
+
+/// A run that failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// Why.
+    pub error: Error,
+    /// How far it got.
+    pub reached: Reached,
+}
+
+/// A run whose writes are all on the disk.
+#[derive(Debug)]
+pub struct Applied {
+    /// Its folder and its journal, open still; none where an earlier run's journal names all that was written.
+    pub record: Option<(RunFolder, OpenJournal)>,
+}
+
+/// One write of contiguous sectors, by its place on the device.
+struct DeviceWrite {
+    /// Offset on the device, in bytes.
+    place: u64,
+    before: Vec<u8>,
+    after: Vec<u8>,
+}
+
+/// The writes of one file: groups, each synced before the next.
+struct Batch {
+    /// The file, for showing.
+    path: String,
+    groups: Vec<Vec<DeviceWrite>>,
+}
+
+/// Bytes that the record of this plan takes on the store: without the backups, and with them (uncompressed, so that
+/// it is enough whatever they shrink to).
+///
+/// # Errors
+/// The plan cannot be written down.
+pub fn store_needs(plan: &Plan, patient: &Patient, exam: &Exam) -> Result<(u64, u64)> {
+    let now = Timestamp::UNIX_EPOCH;
+    let run_id = "0000-00000000-000000";
+    let mut header = header(plan, patient, run_id, RunKind::Clean, now);
+    let inert = || plan.actions.iter().filter(|action| matches!(action.kind, ActionKind::MakeInert));
+    for index in 0..=inert().count() {
+        // Digests and names have the same length whatever they hold.
+        let sha256 = crate::digest::Sha256::of(b"");
+        header.stored.push(StoredFile { name: format!("quarantine/{}", name_of(index)).into(), sha256 });
+    }
+    let journal = Journal::length(&header, &plan.intents(run_id))?;
+    // The manifest holds an MFT record in hex beside a few names; README and report are small.
+    let quarantine: u64 = inert().map(|action| action.extents.size + (16 << 10)).sum();
+    let without = journal + quarantine + (256 << 10);
+    let backups: u64 = backup_sources(plan, exam).map(|(_, _, size)| size + (4 << 10)).sum();
+    Ok((without, without + backups))
+}
+
+fn header(plan: &Plan, patient: &Patient, run_id: &str, kind: RunKind, now: Timestamp) -> Header {
+    let touched = |(_, action): (usize, &Action)| TouchedFile {
+        volume: action.volume,
+        path: action.path.clone(),
+        id: action.id,
+        size: action.extents.size,
+        before: action.before,
+        runs: action.extents.runs.iter().map(|run| (run.place, run.length)).collect(),
+    };
+    let changes = plan.journalled().flat_map(|(file, action)| {
+        action.changes.iter().map(move |(change, _)| RecordedChange { file, change: change.clone() })
+    });
+    Header {
+        schema: SCHEMA.to_owned(),
+        tool: env!("CARGO_PKG_VERSION").to_owned(),
+        run_id: run_id.to_owned(),
+        kind,
+        started: now.to_string(),
+        target: patient.disk.path.clone(),
+        serial: patient.disk.serial.clone(),
+        volumes: plan.volumes.clone(),
+        files: plan.journalled().map(touched).collect(),
+        changes: changes.collect(),
+        stored: Vec::new(),
+    }
+}
+
+/// The hives that the plan edits and their logs: where, under which name, how large.
+fn backup_sources<'a>(
+    plan: &'a Plan,
+    exam: &'a Exam,
+) -> impl Iterator<Item = (&'a Opened, crate::volume::FileFacts, u64)> + 'a {
+    plan.actions.iter().filter(|action| matches!(action.kind, ActionKind::EditHive { .. })).flat_map(|action| {
+        let volume = exam.volumes.get(action.exam_volume);
+        let opened = volume.and_then(|volume| volume.opened.as_ref());
+        let hive = volume
+            .into_iter()
+            .flat_map(|volume| &volume.installs)
+            .flat_map(|install| install.hives.values())
+            .find(|hive| hive.facts.id == action.id);
+        let files = hive.into_iter().flat_map(|hive| [Some(hive.facts.clone()), hive.log.clone()]).flatten();
+        files.filter_map(move |facts| opened.map(|opened| (opened, facts.clone(), facts.size)))
+    })
+}
+
+/// Carries out a confirmed plan. `quarantine` holds what the plan takes from earlier runs.
+///
+/// # Errors
+/// With how far it got. A run that wrote nothing leaves no folder in the store.
+pub fn apply(
+    confirmed: &ConfirmedPlan,
+    patient: &Patient,
+    exam: &Exam,
+    record: &Record<'_>,
+    mut quarantine: Quarantine,
+    sink: Sink<'_>,
+) -> std::result::Result<Applied, Failure> {
+    let nothing = |error: Error| Failure { error, reached: Reached::Nothing };
+    let plan = confirmed.plan();
+    prove(plan, exam, sink).map_err(nothing)?;
+    let run = match plan.journalled().next() {
+        Some(_) => Some(record.store.begin(record.now).map_err(nothing)?),
+        None => None,
+    };
+    let staged = || -> Result<_> {
+        let mut journal = None;
+        if let Some(run) = &run {
+            let mut header = header(plan, patient, run.id(), record.kind.clone(), record.now);
+            header.stored = prepare(plan, exam, run, record.backups, &mut quarantine)?;
+            journal = Some(Journal::create(&run.journal_path(), &header, &plan.intents(run.id()))?);
+            sink(Event::StoreReady { folder: run.path().to_owned() });
+        }
+        Ok((journal, batches(plan, run.as_ref().map_or("", RunFolder::id), &quarantine)?))
+    };
+    let outcome = match staged() {
+        Ok((journal, batches)) => execute(patient, &batches, sink).map(|()| journal),
+        Err(error) => Err(nothing(error)),
+    };
+    match (outcome, run) {
+        (Ok(journal), run) => Ok(Applied { record: run.zip(journal) }),
+        (Err(failure), run) => {
+            if let Some(run) = run.filter(|_| failure.reached == Reached::Nothing) {
+                // Best effort: a folder that stays tells, by the disk's bytes, that nothing of it was written.
+                let _ = std::fs::remove_dir_all(run.path());
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// The second pass: every cluster that is written belongs to the planned file alone.
+fn prove(plan: &Plan, exam: &Exam, sink: Sink<'_>) -> Result<()> {
+    let mut by_volume: BTreeMap<usize, Vec<_>> = BTreeMap::new();
+    for action in &plan.actions {
+        let ranges = action.writes.iter().map(|write| (action.id, write.place..write.place + write.length));
+        by_volume.entry(action.exam_volume).or_default().extend(ranges);
+    }
+    for (volume, ranges) in by_volume {
+        let opened = exam.volumes.get(volume).and_then(|volume| volume.opened.as_ref()).ok_or_else(|| {
+            Error::refused("write the volume", "it was not opened when the plan was made")
+        })?;
+        opened.ntfs.prove_unshared(&ranges, &mut |done, total| {
+            sink(Event::Progress { what: "proving that nothing else is written", done, total });
+        })?;
+    }
+    Ok(())
+}
+
+/// Fills the run's folder with everything but the journal.
+fn prepare(
+    plan: &Plan,
+    exam: &Exam,
+    run: &RunFolder,
+    backups: bool,
+    quarantine: &mut Quarantine,
+) -> Result<Vec<StoredFile>> {
+    run.write_text("README.txt", README)?;
+    let mut used = HashSet::new();
+    for (opened, facts, size) in backup_sources(plan, exam).filter(|_| backups) {
+        let mut name = facts.path.parts().collect::<Vec<_>>().join("_");
+        name.retain(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-'));
+        if !used.insert(name.clone()) {
+            name = format!("{name}-{}", used.len());
+            used.insert(name.clone());
+        }
+        let bytes = opened.ntfs.read(facts.id, MAX_HIVE.max(size)).doing("back up the hive")?;
+        run.back_up(&name, &bytes)?;
+    }
+    let (mut stored, mut entries) = (Vec::new(), Vec::new());
+    for (index, action) in plan.journalled() {
+        if !matches!(action.kind, ActionKind::MakeInert) {
+            continue;
+        }
+        let opened = exam.volumes.get(action.exam_volume).and_then(|volume| volume.opened.as_ref());
+        let opened = opened.ok_or_else(|| Error::refused("quarantine the file", "its volume was not opened"))?;
+        let facts = opened.ntfs.facts(action.id)?.ok_or_else(|| {
+            Error::refused("quarantine the file", "its MFT record is no longer that file").path(&action.path)
+        })?;
+        let bytes = opened.ntfs.read(action.id, action.extents.size).map_err(|e| e.path(&action.path))?;
+        let content = crate::digest::Digests::of(&bytes);
+        if content.sha256 != action.before {
+            return Err(Error::mismatch(
+                "quarantine the file",
+                0,
+                format!("SHA-256 {}", action.before),
+                content.sha256.to_string(),
+            )
+            .path(&action.path)
+            .hint("the file has changed since it was inspected; scan again"));
+        }
+        let entry = Entry {
+            name: name_of(index),
+            paths: facts.paths,
+            short_name: facts.short_name,
+            id: action.id,
+            content,
+            times: facts.times,
+            attributes: facts.attributes,
+            streams: facts.streams,
+            mft_record: hex_bytes::encode(&opened.ntfs.record_bytes(action.id)?),
+        };
+        stored.push(run.keep(&entry, &bytes)?);
+        quarantine.add(run.id(), &entry.name, bytes);
+        entries.push(entry);
+    }
+    if !entries.is_empty() {
+        stored.push(run.write_manifest(entries)?);
+    }
+    Ok(stored)
+}
+
+/// The writes of a plan, file by file, by their places on the device.
+fn batches(plan: &Plan, run_id: &str, quarantine: &Quarantine) -> Result<Vec<Batch>> {
+    let own_index = |action: &Action| plan.journalled().find(|(_, own)| std::ptr::eq(*own, action));
+    plan.actions
+        .iter()
+        .map(|action| {
+            let file = own_index(action).map_or(0, |(file, _)| file);
+            let start = plan.volumes.get(action.volume).map_or(0, |volume| volume.start);
+            let mut groups: BTreeMap<u32, Vec<DeviceWrite>> = BTreeMap::new();
+            for write in &action.writes {
+                groups.entry(write.group).or_default().push(DeviceWrite {
+                    place: start + write.place,
+                    before: write.before.side(run_id, file).bytes(write.length, quarantine)?,
+                    after: write.after.side(run_id, file).bytes(write.length, quarantine)?,
+                });
+            }
+            Ok(Batch { path: action.path.to_string(), groups: groups.into_values().collect() })
+        })
+        .collect()
+}
+
+/// Opens the patient for writing, alone; compares every sector that will be written with what is expected there; then
+/// writes.
+fn execute(
+    patient: &Patient,
+    batches: &[Batch],
+    sink: Sink<'_>,
+) -> std::result::Result<(), Failure> {
+    let nothing = |error: Error| Failure { error, reached: Reached::Nothing };
+    let mut sectors = patient.device.open_write().map_err(nothing)?;
+    compare_first(sectors.as_mut(), batches).map_err(nothing)?;
+    let mut attempted: Vec<Vec<&DeviceWrite>> = Vec::new();
+    for batch in batches {
+        let mut count = 0;
+        for group in &batch.groups {
+            attempted.push(Vec::new());
+            let written = group
+                .iter()
+                .try_for_each(|write| {
+                    if let Some(last) = attempted.last_mut() {
+                        last.push(write);
+                    }
+                    sectors.overwrite(write.place, &write.before, &write.after)
+                })
+                .and_then(|()| sectors.sync());
+            if let Err(error) = written {
+                let reached = match take_back(sectors.as_mut(), &attempted) {
+                    Ok(()) => Reached::TakenBack,
+                    Err(_) => Reached::Unfinished,
+                };
+                return Err(Failure { error: error.path(&batch.path), reached });
+            }
+            count += group.iter().map(|write| (write.after.len() / SECTOR) as u64).sum::<u64>();
+        }
+        sink(Event::Written { path: batch.path.clone(), sectors: count });
+    }
+    Ok(())
+}
+
+/// Every sector, as it must be before the first write that touches it: a disk that is not as it was inspected is
+/// refused before anything is half done.
+fn compare_first(sectors: &mut dyn Sectors, batches: &[Batch]) -> Result<()> {
+    let mut seen = HashSet::new();
+    for write in batches.iter().flat_map(|batch| &batch.groups).flatten() {
+        let mut now = vec![0; write.before.len()];
+        sectors.read(write.place, &mut now)?;
+        let pairs = now.chunks(SECTOR).zip(write.before.chunks(SECTOR));
+        for (place, (now, before)) in (write.place..).step_by(SECTOR).zip(pairs) {
+            if seen.insert(place) && now != before {
+                return Err(Error::mismatch(
+                    "write the disk",
+                    place,
+                    "the bytes that the plan was made from",
+                    "others: something has written to the disk since",
+                )
+                .hint("nothing was written; run again"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes back what was attempted, last group first, sector by sector where it stands.
+fn take_back(sectors: &mut dyn Sectors, attempted: &[Vec<&DeviceWrite>]) -> Result<()> {
+    for group in attempted.iter().rev() {
+        for write in group.iter().rev() {
+            let pairs = write.before.chunks(SECTOR).zip(write.after.chunks(SECTOR));
+            for (place, (before, after)) in (write.place..).step_by(SECTOR).zip(pairs) {
+                let mut now = vec![0; SECTOR];
+                sectors.read(place, &mut now)?;
+                if now == after && now != before {
+                    sectors.overwrite(place, after, before)?;
+                }
+            }
+        }
+        sectors.sync()?;
+    }
+    Ok(())
+}

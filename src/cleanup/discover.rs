@@ -1,0 +1,43 @@
+//! First step: which disks there are, and how each is opened.
+
+use std::path::{Path, PathBuf};
+
+use crate::disk::{self, Disk};
+use crate::error::Result;
+use crate::volume::{Device, RawDevice, refuse_in_use};
+
+/// A disk, partition or image that a run looks at.
+pub struct Patient {
+    /// What is known about it without reading its volumes.
+    pub disk: Disk,
+    /// The only way to its bytes.
+    pub device: Box<dyn Device>,
+}
+
+impl Patient {
+    /// Opens one target for looking at it; refused while it is mounted or held by another program.
+    ///
+    /// # Errors
+    /// It cannot be opened or read, or is in use.
+    pub fn open(path: &Path) -> Result<Self> {
+        refuse_in_use(path)?;
+        let disk = disk::inspect(path)?;
+        Ok(Self { disk, device: Box::new(RawDevice::new(path)?) })
+    }
+
+    /// A patient whose bytes are reached by a device of the caller's: tests record and cut what passes there.
+    ///
+    /// # Errors
+    /// The disk's partition table cannot be read.
+    pub fn with_device(device: Box<dyn Device>) -> Result<Self> {
+        Ok(Self { disk: disk::inspect(device.path())?, device })
+    }
+}
+
+/// The targets of a run: those that were named, else every attached disk but those that the system lives on.
+///
+/// # Errors
+/// The list of block devices cannot be read.
+pub fn targets(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    if named.is_empty() { disk::attached(Path::new("/sys")) } else { Ok(named.to_vec()) }
+}

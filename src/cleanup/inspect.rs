@@ -1,0 +1,346 @@
+//! Second step: one pass over each volume and its hives for everything that the checks want. Reads only.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::change::{HiveRole, VolumeId};
+use crate::checks::{Check, Content, Evidence, FileEvidence, KeyEvidence, Wants};
+use crate::cleanup::discover::Patient;
+use crate::digest::{Hasher, Sha256};
+use crate::disk::Partition;
+use crate::error::{Error, Result};
+use crate::event::{Event, Sink};
+use crate::finding::Finding;
+use crate::hive::Hive;
+use crate::hive::check::{Class, Problem, check};
+use crate::path::{RegPath, WinPath, same_name};
+use crate::volume::{FileFacts, NtfsVolume, ReadAt, Recognised, Window, recognise};
+use crate::windows::boot_ini;
+use crate::windows::control_set::Select;
+use crate::windows::install::{config_hive, may_be_config_hive};
+use crate::windows::pending;
+
+/// A hive larger than this is not read: the largest real ones are far below (the registry of these Windows lives in
+/// the paged pool), so it is damage or an attack on the tool's memory.
+pub const MAX_HIVE: u64 = 512 << 20;
+/// A boot.ini larger than this is none.
+const MAX_BOOT_INI: u64 = 64 << 10;
+
+/// What inspecting one patient found.
+pub struct Exam {
+    /// Its volumes, in the order of the disk.
+    pub volumes: Vec<VolumeExam>,
+}
+
+/// What inspecting one volume found.
+pub struct VolumeExam {
+    /// Byte offset on the target.
+    pub start: u64,
+    /// File system in words.
+    pub filesystem: String,
+    /// Version of the file system, where it has one.
+    pub version: Option<String>,
+    /// What is particular about it, in words.
+    pub state: Vec<String>,
+    /// Why the verdict cannot rest on what was read of it; none where all was read, or nothing can be there.
+    pub problem: Option<String>,
+    /// Its identity, where it could be read.
+    pub id: Option<VolumeId>,
+    /// The Windows installs on it.
+    pub installs: Vec<InstallExam>,
+    /// The opened volume, and its bytes.
+    pub opened: Option<Opened>,
+}
+
+/// An opened volume.
+pub struct Opened {
+    /// Its files.
+    pub ntfs: NtfsVolume,
+    /// Its bytes.
+    pub reader: Arc<dyn ReadAt>,
+}
+
+/// What inspecting one install found.
+pub struct InstallExam {
+    /// All the facts.
+    pub evidence: Evidence,
+    /// What the checks made of them.
+    pub findings: Vec<Finding>,
+    /// Its hives.
+    pub hives: BTreeMap<HiveRole, HiveExam>,
+    /// Where the Session Manager's key is for the next start, if it could be told.
+    pub session_manager: Option<RegPath>,
+    /// What the technician should know about it.
+    pub notes: Vec<String>,
+}
+
+/// What inspecting one hive found.
+pub struct HiveExam {
+    /// The file.
+    pub facts: FileFacts,
+    /// Its transaction log, if there is one.
+    pub log: Option<FileFacts>,
+    /// Digest of the file.
+    pub sha256: Option<Sha256>,
+    /// What the checker said of it.
+    pub problems: Vec<Problem>,
+    /// Why it must not be written.
+    pub unwritable: Option<String>,
+}
+
+/// Inspects all volumes of a patient.
+///
+/// # Errors
+/// The patient cannot be opened or a volume's first sector not be read. Anything amiss inside a volume is in its exam.
+pub fn inspect(patient: &Patient, checks: &[Box<dyn Check + '_>], sink: Sink<'_>) -> Result<Exam> {
+    let device = patient.device.open_read()?;
+    sink(Event::Target { path: patient.disk.path.clone(), size: patient.disk.size });
+    let mut volumes = Vec::new();
+    for partition in &patient.disk.partitions {
+        let window: Arc<dyn ReadAt> =
+            Arc::new(Window::new(device.clone(), partition.start, partition.size));
+        volumes.push(inspect_volume(partition, window, checks, sink)?);
+    }
+    Ok(Exam { volumes })
+}
+
+fn inspect_volume(
+    partition: &Partition,
+    window: Arc<dyn ReadAt>,
+    checks: &[Box<dyn Check + '_>],
+    sink: Sink<'_>,
+) -> Result<VolumeExam> {
+    let recognised = recognise(window.as_ref())?;
+    sink(Event::Volume { start: partition.start, filesystem: recognised.to_string() });
+    let mut exam = VolumeExam {
+        start: partition.start,
+        filesystem: recognised.to_string(),
+        version: None,
+        state: Vec::new(),
+        problem: None,
+        id: None,
+        installs: Vec::new(),
+        opened: None,
+    };
+    match recognised {
+        Recognised::Ntfs => {
+            if let Err(error) = inspect_ntfs(&mut exam, window, checks, sink) {
+                exam.problem = Some(error.to_string());
+            }
+        }
+        Recognised::Fat { .. } => {
+            exam.problem = Some(
+                "this version does not read FAT volumes; a Windows on it would not be seen".to_owned(),
+            );
+        }
+        Recognised::BitLocker => {
+            exam.problem = Some(
+                "the volume is encrypted by BitLocker; unlock or decrypt it on the Windows that it belongs to"
+                    .to_owned(),
+            );
+        }
+        Recognised::Unknown if partition.kind.may_hold_windows() => {
+            exam.problem = Some(
+                "the partition should hold a volume of Windows, and its first sector is none; \
+                 have the disk looked at before anything is written to it"
+                    .to_owned(),
+            );
+        }
+        Recognised::Unknown | Recognised::Empty => {}
+    }
+    Ok(exam)
+}
+
+fn inspect_ntfs(
+    exam: &mut VolumeExam,
+    window: Arc<dyn ReadAt>,
+    checks: &[Box<dyn Check + '_>],
+    sink: Sink<'_>,
+) -> Result<()> {
+    let volume = NtfsVolume::open(window.clone())?;
+    let (major, minor) = volume.version();
+    exam.version = Some(format!("{major}.{minor}"));
+    exam.id = Some(volume.id(exam.start));
+    if volume.is_dirty() {
+        exam.state.push(
+            "its dirty flag is set: Windows checks it at the next start; scan again after that".to_owned(),
+        );
+    }
+    if volume.is_truncated() {
+        exam.problem = Some("the device ends before the volume does: parts of it could not be read".to_owned());
+    }
+    let wants = Wants::of(checks);
+    let scan = volume.scan(
+        &mut |candidate| {
+            !candidate.is_directory
+                && candidate.names.iter().any(|name| {
+                    wants.file(&name.name, candidate.size)
+                        || may_be_config_hive(&name.name)
+                        || same_name(&name.name, "boot.ini")
+                })
+        },
+        &mut |done, total| sink(Event::Progress { what: "reading the file table", done, total }),
+    )?;
+    if let Some(first) = scan.problems.first() {
+        let others = match scan.problem_count {
+            1 => String::new(),
+            count => format!(", and {} more", count - 1),
+        };
+        exam.problem = Some(format!("parts of the file table could not be read: {first}{others}"));
+    }
+    let mut roots: BTreeMap<WinPath, BTreeMap<HiveRole, FileFacts>> = BTreeMap::new();
+    for file in scan.files.iter().filter(|file| !file.is_orphan) {
+        if let Some((root, role)) = file.paths.iter().find_map(config_hive) {
+            roots.entry(root).or_default().insert(role, file.clone());
+        }
+    }
+    let boot = scan.files.iter().find(|file| file.path == WinPath::new("boot.ini"));
+    let boot = match boot.map(|file| volume.read(file.id, MAX_BOOT_INI)) {
+        Some(Ok(text)) => Some(boot_ini::parse(&text)),
+        Some(Err(error)) => {
+            exam.state.push(format!("boot.ini could not be read: {error}"));
+            None
+        }
+        None => None,
+    };
+    let owners: Vec<WinPath> = roots.keys().cloned().collect();
+    for (index, (root, hives)) in roots.into_iter().enumerate() {
+        let mine = |file: &&FileFacts| match owners.iter().position(|owner| file.path.is_below(owner)) {
+            Some(owner) => owner == index,
+            None => index == 0,
+        };
+        let mut install = InstallExam {
+            evidence: Evidence { root, ..Evidence::default() },
+            findings: Vec::new(),
+            hives: BTreeMap::new(),
+            session_manager: None,
+            notes: Vec::new(),
+        };
+        if let Some(entries) = &boot
+            && !entries.iter().any(|entry| entry.root == install.evidence.root)
+        {
+            install.notes.push(format!("boot.ini does not name {}", install.evidence.root));
+        }
+        install.read_hives(&volume, hives, &wants);
+        for file in scan.files.iter().filter(mine) {
+            if file.paths.iter().any(|path| wants.file(path.file_name(), file.size)) {
+                let content = read_content(&volume, file).map_err(|error| error.to_string());
+                install.evidence.files.push(FileEvidence { facts: file.clone(), content });
+            }
+        }
+        sink(Event::Install {
+            root: install.evidence.root.to_string(),
+            product: install.evidence.identity.title(),
+        });
+        install.findings = checks.iter().flat_map(|check| check.judge(&install.evidence)).collect();
+        for finding in &install.findings {
+            sink(Event::Found {
+                grade: finding.grade.to_string(),
+                what: format!("{}: {} ({})", finding.check, finding.what, finding.place),
+            });
+        }
+        exam.installs.push(install);
+    }
+    exam.opened = Some(Opened { ntfs: volume, reader: window });
+    Ok(())
+}
+
+impl InstallExam {
+    /// Reads both hives, one at a time in memory.
+    fn read_hives(
+        &mut self,
+        volume: &NtfsVolume,
+        mut files: BTreeMap<HiveRole, FileFacts>,
+        wants: &Wants,
+    ) {
+        for role in [HiveRole::Software, HiveRole::System] {
+            let Some(facts) = files.remove(&role) else {
+                let why = format!("{}\\system32\\config has no file {role}", self.evidence.root);
+                self.evidence.unread_hives.insert(role, why);
+                continue;
+            };
+            let log_path = WinPath::new(&format!("{}.LOG", facts.path.as_str()));
+            let mut exam = HiveExam {
+                log: volume.find(&log_path).ok().flatten(),
+                facts,
+                sha256: None,
+                problems: Vec::new(),
+                unwritable: None,
+            };
+            if let Err(error) = self.read_hive(volume, role, &mut exam, wants) {
+                self.evidence.unread_hives.insert(role, error.to_string());
+                exam.unwritable.get_or_insert(error.to_string());
+            }
+            self.hives.insert(role, exam);
+        }
+    }
+
+    fn read_hive(
+        &mut self,
+        volume: &NtfsVolume,
+        role: HiveRole,
+        exam: &mut HiveExam,
+        wants: &Wants,
+    ) -> Result<()> {
+        let bytes = volume.read(exam.facts.id, MAX_HIVE).map_err(|e| e.path(&exam.facts.path))?;
+        exam.sha256 = Some(Sha256::of(&bytes));
+        let hive = Hive::parse(bytes).map_err(|e| e.path(&exam.facts.path))?;
+        if let Some(dirty) = hive.dirty() {
+            return Err(Error::refused(
+                "read the hive",
+                format!("it is dirty ({dirty}), and this version does not replay its transaction log"),
+            )
+            .path(&exam.facts.path)
+            .hint("start that Windows once and shut it down properly, then scan again"));
+        }
+        exam.problems = check(&hive);
+        if let Some(problem) = exam.problems.iter().find(|problem| problem.class == Class::Structure) {
+            exam.unwritable = Some(format!("{} is damaged, and an edit could harm it: {problem}", exam.facts.path));
+        } else if let Err(error) = volume.extents(exam.facts.id) {
+            exam.unwritable = Some(error.path(&exam.facts.path).to_string());
+        }
+        let mut keys: Vec<RegPath> =
+            wants.keys.iter().filter(|(of, _)| *of == role).map(|(_, key)| key.clone()).collect();
+        match role {
+            HiveRole::Software => self.evidence.identity.read_software(&hive)?,
+            HiveRole::System => {
+                let select = Select::read(&hive)?;
+                self.evidence.identity.read_system(&hive, &select)?;
+                self.session_manager = select.in_default(pending::KEY);
+                keys.extend(self.session_manager.clone());
+            }
+        }
+        for path in keys {
+            if let Some(key) = hive.key(&path)? {
+                let mut found = KeyEvidence::default();
+                for value in key.values()? {
+                    found.values.push((value.name(), value.data().map_err(|error| error.to_string())));
+                }
+                self.evidence.keys.insert((role, path), found);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a whole file once, for its digests and for what else its bytes tell.
+fn read_content(volume: &NtfsVolume, file: &FileFacts) -> Result<Content> {
+    let (mut hasher, mut head) = (Hasher::default(), Vec::new());
+    let mut all_zero = true;
+    volume
+        .read_pieces(file.id, &mut |piece| {
+            hasher.update(piece);
+            all_zero = all_zero && piece.iter().all(|&byte| byte == 0);
+            let missing = 512_usize.saturating_sub(head.len());
+            head.extend(piece.iter().take(missing));
+            Ok(())
+        })
+        .map_err(|error| error.path(&file.path))?;
+    let digests = hasher.finish();
+    Ok(Content {
+        all_zero: all_zero && digests.size > 0,
+        first_sector_zero: !head.is_empty() && head.iter().all(|&byte| byte == 0),
+        executable: head.starts_with(b"MZ"),
+        digests,
+    })
+}

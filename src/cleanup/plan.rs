@@ -1,0 +1,522 @@
+//! Third step: from findings to actions. All changes of one hive become one action, so a hive is written once; every
+//! sector that a run will write is known here, before anybody says yes.
+
+use std::collections::BTreeMap;
+
+use crate::change::{
+    Change, FileChange, FileId, HiveRole, Purpose, ValueChange, ValueData, ValueEdit, VolumeId,
+};
+use crate::checks::Check;
+use crate::cleanup::inspect::{Exam, HiveExam, InstallExam, MAX_HIVE, Opened, VolumeExam};
+use crate::digest::Sha256;
+use crate::error::{Error, Result};
+use crate::finding::{Bearing, Outcome, PatchState, Subject};
+use crate::hive::Hive;
+use crate::hive::check::{Class, Problem, check};
+use crate::hive::edit::{Edit, edit};
+use crate::hive::tree::expected_tree;
+use crate::path::WinPath;
+use crate::policy::{Policy, Remove};
+use crate::store::journal::{Intent, Side};
+use crate::store::quarantine::name_of;
+use crate::volume::Extents;
+use crate::windows::pending::{self, Pending};
+
+const SECTOR: u64 = 512;
+/// A file larger than this is not quarantined: its bytes are held in memory, on machines that may have 64 MiB.
+const MAX_QUARANTINE: u64 = 16 << 20;
+
+/// What a run would do to one patient.
+#[derive(Default)]
+pub struct Plan {
+    /// The volumes that it writes.
+    pub volumes: Vec<VolumeId>,
+    /// What it does, in its order: files first, then SOFTWARE, then SYSTEM.
+    pub actions: Vec<Action>,
+    /// Why an install is not cured at all, in words.
+    pub refusals: Vec<String>,
+    /// What the technician should know before saying yes.
+    pub notes: Vec<String>,
+}
+
+/// One file that is written.
+pub struct Action {
+    /// Index into the plan's volumes.
+    pub volume: usize,
+    /// Index of the volume in the exam that the plan was made from.
+    pub exam_volume: usize,
+    /// Path of the file.
+    pub path: WinPath,
+    /// Its identity.
+    pub id: FileId,
+    /// Where it lies.
+    pub extents: Extents,
+    /// Digest of its content as inspected.
+    pub before: Sha256,
+    /// What is changed, each with the findings that asked for it, as indexes of install and finding.
+    pub changes: Vec<(Change, Vec<(usize, usize)>)>,
+    /// How.
+    pub kind: ActionKind,
+    /// The writes, with groups counted from 0 and without the file's index.
+    pub writes: Vec<Write>,
+}
+
+/// How a file is written.
+#[derive(Clone, Debug)]
+pub enum ActionKind {
+    /// Overwritten with zeros, its first sector first, after its bytes are in quarantine.
+    MakeInert,
+    /// Given its bytes back from the quarantine of an earlier run, its first sector last.
+    Restore,
+    /// Taken back sector by sector, as an earlier run's journal names them; needs no journal of its own, since
+    /// whatever cuts it, each sector holds one of the versions that that journal names.
+    WriteBack,
+    /// Edited as a hive.
+    EditHive {
+        /// The edits.
+        edits: Vec<Edit>,
+        /// Digest of the logical tree as it must be afterwards.
+        expected_tree: Sha256,
+        /// What the checker says of it, before and afterwards.
+        problems: Vec<Problem>,
+    },
+}
+
+/// One write of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// Group inside the action.
+    pub group: u32,
+    /// Offset in the volume, in bytes.
+    pub place: u64,
+    /// Length in bytes.
+    pub length: u64,
+    /// What is there before.
+    pub before: Content,
+    /// What is there afterwards.
+    pub after: Content,
+}
+
+/// What a place holds; like a journal's side, but of a run that may have no folder yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// Zero bytes.
+    Zeros,
+    /// Bytes of the action's own file, from this offset on, which this run puts in quarantine.
+    Own(u64),
+    /// Bytes in the quarantine of an earlier run.
+    Earlier(Side),
+}
+
+impl Content {
+    /// The same as a journal has it, for the run with this id and the file with this index in its journal.
+    pub fn side(&self, run_id: &str, file: usize) -> Side {
+        match self {
+            Self::Bytes(bytes) => Side::Bytes(bytes.clone()),
+            Self::Zeros => Side::Zeros,
+            Self::Own(offset) => {
+                Side::Quarantined { run: run_id.to_owned(), name: name_of(file), offset: *offset }
+            }
+            Self::Earlier(side) => side.clone(),
+        }
+    }
+}
+
+/// A plan that the technician has said yes to. Made by [`confirm`] alone; the only thing that apply takes.
+pub struct ConfirmedPlan(Plan);
+
+impl ConfirmedPlan {
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.0
+    }
+}
+
+/// Shows the plan to whoever decides.
+pub fn confirm(plan: Plan, decide: &mut dyn FnMut(&Plan) -> bool) -> Result<ConfirmedPlan, Plan> {
+    if decide(&plan) { Ok(ConfirmedPlan(plan)) } else { Err(plan) }
+}
+
+impl Plan {
+    /// Whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.actions.is_empty()
+    }
+
+    /// All changes, in their order.
+    pub fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.actions.iter().flat_map(|action| action.changes.iter().map(|(change, _)| change))
+    }
+
+    /// The actions that a journal of this plan's own must name: its files, by their index.
+    pub fn journalled(&self) -> impl Iterator<Item = (usize, &Action)> {
+        self.actions.iter().filter(|action| !matches!(action.kind, ActionKind::WriteBack)).enumerate()
+    }
+
+    /// The writes of the journalled actions as a journal has them, for the run with this id.
+    pub fn intents(&self, run_id: &str) -> Vec<Intent> {
+        let mut intents = Vec::new();
+        let mut first_group = 0;
+        for (file, action) in self.journalled() {
+            for write in &action.writes {
+                intents.push(Intent {
+                    group: first_group + write.group,
+                    file,
+                    place: write.place,
+                    length: write.length,
+                    before: write.before.side(run_id, file),
+                    after: write.after.side(run_id, file),
+                });
+            }
+            first_group += action.writes.iter().map(|write| write.group + 1).max().unwrap_or(0);
+        }
+        intents
+    }
+
+    /// Index of a volume in this plan, added where it is new.
+    pub(super) fn volume(&mut self, id: VolumeId) -> usize {
+        self.volumes.iter().position(|known| *known == id).unwrap_or_else(|| {
+            self.volumes.push(id);
+            self.volumes.len() - 1
+        })
+    }
+}
+
+/// Makes the plan for one patient, and notes in the findings what is planned for each and what is left and why.
+/// `now` is a FILETIME, for the hives' timestamps.
+pub fn plan(exam: &mut Exam, checks: &[Box<dyn Check + '_>], policy: &Policy, now: u64) -> Plan {
+    let mut plan = Plan::default();
+    let mut first_install = 0;
+    for (exam_volume, volume) in exam.volumes.iter_mut().enumerate() {
+        let VolumeExam { opened: Some(opened), id: Some(id), installs, .. } = volume else { continue };
+        let mut hive_actions = Vec::new();
+        for (index, install) in installs.iter_mut().enumerate() {
+            let place = Place { exam_volume, volume: *id, opened, install: first_install + index };
+            match plan_install(install, &place, checks, policy, now, &mut plan) {
+                Ok(actions) => hive_actions.extend(actions),
+                Err(why) => {
+                    let root = &install.evidence.root;
+                    for finding in install.findings.iter_mut().filter(|f| f.outcome == Outcome::Planned) {
+                        finding.outcome = Outcome::Left;
+                    }
+                    plan.refusals.push(format!("the Windows in {root} is left as it is: {why}"));
+                }
+            }
+        }
+        plan.actions.extend(hive_actions);
+        first_install += installs.len();
+    }
+    // Everything inert before the first hive is touched, over all installs.
+    plan.actions.sort_by_key(|action| !matches!(action.kind, ActionKind::MakeInert));
+    plan
+}
+
+/// Where an install lies.
+struct Place<'a> {
+    exam_volume: usize,
+    volume: VolumeId,
+    opened: &'a Opened,
+    install: usize,
+}
+
+impl Place<'_> {
+    /// One sector of the volume as it is now.
+    fn read(&self, place: u64) -> Result<Vec<u8>> {
+        let mut sector = vec![0; SECTOR as usize];
+        self.opened.reader.read_at(place, &mut sector)?;
+        Ok(sector)
+    }
+}
+
+/// A value change with the findings that asked for it.
+type Wanted = (ValueChange, Vec<(usize, usize)>);
+
+fn plan_install(
+    install: &mut InstallExam,
+    place: &Place<'_>,
+    checks: &[Box<dyn Check + '_>],
+    policy: &Policy,
+    now: u64,
+    plan: &mut Plan,
+) -> Result<Vec<Action>, String> {
+    let patch = install.findings.iter().find_map(|finding| match finding.bearing {
+        Bearing::Patch(state) => Some(state),
+        _ => None,
+    });
+    let policy = policy.settled(patch.unwrap_or(PatchState::NotEstablished));
+    let mut files: Vec<(FileChange, (usize, usize))> = Vec::new();
+    let mut values: BTreeMap<HiveRole, Vec<Wanted>> = BTreeMap::new();
+    for (index, finding) in install.findings.iter_mut().enumerate() {
+        let changes: Vec<Change> = checks.iter().flat_map(|check| cure_own(check.as_ref(), finding, &policy)).collect();
+        if changes.is_empty() {
+            if finding.subject != Subject::Nothing && finding.grade != crate::finding::Grade::Information {
+                finding.outcome = Outcome::Left;
+                finding.why.push_str("; left by policy");
+            }
+            continue;
+        }
+        finding.action = Some(changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
+        finding.outcome = Outcome::Planned;
+        for change in changes {
+            match change {
+                Change::File(change) => files.push((change, (place.install, index))),
+                Change::Value(change) => {
+                    values.entry(change.hive).or_default().push((change, vec![(place.install, index)]));
+                }
+            }
+        }
+    }
+    // A hive that the cure needs and that must not be written: nothing of this install is touched.
+    for role in values.keys() {
+        if let Some(why) = install.hives.get(role).and_then(|hive| hive.unwritable.clone()) {
+            return Err(why);
+        }
+    }
+    let mut inert = Vec::new();
+    for (change, asked) in files {
+        match make_inert(&change, place, plan, asked) {
+            Ok(action) => inert.push(action),
+            Err(error) => leave(install, asked, &error.to_string()),
+        }
+    }
+    if policy.remove == Remove::AtBoot {
+        match pending_deletions(install, &inert) {
+            Ok(Some(change)) => values.entry(HiveRole::System).or_default().push(change),
+            Ok(None) => {}
+            Err(why) => plan.notes.push(format!("the inert file's name stays: {why}")),
+        }
+    }
+    let mut actions = inert;
+    for (role, wanted) in values {
+        let Some(hive) = install.hives.get(&role) else { continue };
+        let (action, left) = edit_hive(hive, wanted, place, now, plan)?;
+        for ((change, asked), why) in left {
+            match change.purpose {
+                Purpose::NameRemoval => plan.notes.push(format!("the inert file's name stays: {why}")),
+                _ => asked.into_iter().for_each(|asked| leave(install, asked, &why)),
+            }
+        }
+        actions.extend(action);
+    }
+    Ok(actions)
+}
+
+/// The cures of one check for one finding of its own.
+fn cure_own(check: &dyn Check, finding: &crate::finding::Finding, policy: &Policy) -> Vec<Change> {
+    if check.name() == finding.check { check.cure(finding, policy) } else { Vec::new() }
+}
+
+fn leave(install: &mut InstallExam, (_, finding): (usize, usize), why: &str) {
+    if let Some(finding) = install.findings.get_mut(finding) {
+        finding.outcome = Outcome::Left;
+        finding.why.push_str(&format!("; left: {why}"));
+    }
+}
+
+fn make_inert(
+    change: &FileChange,
+    place: &Place<'_>,
+    plan: &mut Plan,
+    asked: (usize, usize),
+) -> Result<Action> {
+    let size = change.digests.size;
+    if size > MAX_QUARANTINE {
+        let why = format!("at {size} bytes it is larger than any worm; more than {MAX_QUARANTINE} are not taken");
+        return Err(Error::refused("quarantine the file", why).path(&change.path));
+    }
+    let extents = place.opened.ntfs.extents(change.id).map_err(|e| e.path(&change.path))?;
+    // Behind the initialised size the file reads as zeros already, and nothing of it is on the disk.
+    let end = extents.size.min(extents.initialised);
+    let whole = end - end % SECTOR;
+    let mut writes = Vec::new();
+    for piece in extents.sectors(0..whole)? {
+        let zeros = |group, skip: u64, length| Write {
+            group,
+            place: piece.place + skip,
+            length,
+            before: Content::Own(piece.file_offset + skip),
+            after: Content::Zeros,
+        };
+        // Sector 0 has a group of its own: from there on the file cannot start.
+        if piece.file_offset == 0 {
+            writes.push(zeros(0, 0, SECTOR));
+            if piece.length > SECTOR {
+                writes.push(zeros(1, SECTOR, piece.length - SECTOR));
+            }
+        } else {
+            writes.push(zeros(1, 0, piece.length));
+        }
+    }
+    if end > whole {
+        // In the last sector only the bytes up to the file's end change.
+        let place_of = extents.place(whole, SECTOR)?;
+        let before = place.read(place_of)?;
+        let mut after = before.clone();
+        after.iter_mut().take(usize::try_from(end - whole).unwrap_or(0)).for_each(|byte| *byte = 0);
+        let group = u32::from(whole > 0);
+        writes.push(Write {
+            group,
+            place: place_of,
+            length: SECTOR,
+            before: Content::Bytes(before),
+            after: Content::Bytes(after),
+        });
+    }
+    Ok(Action {
+        volume: plan.volume(place.volume),
+        exam_volume: place.exam_volume,
+        path: change.path.clone(),
+        id: change.id,
+        extents,
+        before: change.digests.sha256,
+        changes: vec![(Change::File(change.clone()), vec![asked])],
+        kind: ActionKind::MakeInert,
+        writes,
+    })
+}
+
+/// The change that has Windows delete the names of files made inert; none where there are none.
+fn pending_deletions(install: &InstallExam, inert: &[Action]) -> Result<Option<Wanted>, String> {
+    if inert.is_empty() {
+        return Ok(None);
+    }
+    let drive = install.evidence.identity.drive.ok_or("SystemRoot does not tell the drive's letter")?;
+    let hive = install.hives.get(&HiveRole::System).ok_or("there is no SYSTEM hive")?;
+    if let Some(why) = &hive.unwritable {
+        return Err(why.clone());
+    }
+    let key = install.session_manager.clone().ok_or("Select does not name the control set of the next start")?;
+    let found = install
+        .evidence
+        .key(HiveRole::System, &key)
+        .ok_or_else(|| format!("SYSTEM has no key {key}"))?
+        .value(pending::VALUE);
+    let before = match found {
+        None => None,
+        Some(Ok(data)) => Some(data.clone()),
+        Some(Err(why)) => return Err(why.clone()),
+    };
+    let mut list = before.as_ref().map(Pending::parse).transpose()?.unwrap_or_default();
+    let mut pairs = Vec::new();
+    for action in inert {
+        let facts = install.evidence.files.iter().find(|file| file.facts.id == action.id);
+        for path in facts.map(|file| file.facts.paths.as_slice()).unwrap_or_default() {
+            let source = pending::nt_path(drive, path);
+            if !list.deletes(&source) {
+                list.append(&source);
+                pairs.push(source);
+            }
+        }
+    }
+    if pairs.is_empty() {
+        return Ok(None);
+    }
+    let asked = inert.iter().flat_map(|action| action.changes.iter().flat_map(|(_, asked)| asked)).copied();
+    let change = ValueChange {
+        hive: HiveRole::System,
+        key,
+        name: pending::VALUE.to_owned(),
+        before,
+        edit: ValueEdit::Set { to: list.to_value() },
+        purpose: Purpose::NameRemoval,
+        pairs,
+    };
+    Ok(Some((change, asked.collect())))
+}
+
+fn to_edit(change: &ValueChange) -> Edit {
+    let (key, value) = (change.key.clone(), change.name.clone());
+    match &change.edit {
+        ValueEdit::Delete => Edit::Delete { key, value },
+        ValueEdit::Set { to } => Edit::Set { key, value, to: to.clone() },
+    }
+}
+
+type Left = Vec<(Wanted, String)>;
+
+/// One action for all changes of a hive. Changes for which the hive has no room are given back with the reason.
+fn edit_hive(
+    exam: &HiveExam,
+    wanted: Vec<Wanted>,
+    place: &Place<'_>,
+    now: u64,
+    plan: &mut Plan,
+) -> Result<(Option<Action>, Left), String> {
+    let words = |error: Error| error.path(&exam.facts.path).to_string();
+    let bytes = place.opened.ntfs.read(exam.facts.id, MAX_HIVE).map_err(words)?;
+    let before = Sha256::of(&bytes);
+    if exam.sha256 != Some(before) {
+        return Err(format!("{} reads differently than a moment ago; the disk may be failing", exam.facts.path));
+    }
+    let extents = place.opened.ntfs.extents(exam.facts.id).map_err(words)?;
+    let mut hive = Hive::parse(bytes).map_err(words)?;
+    let (mut kept, mut left): (Vec<Wanted>, Left) = (Vec::new(), Vec::new());
+    // Each is tried on a copy of the hive with those before it, so that one without room costs only itself.
+    let mut trial = Hive::parse(hive.as_bytes().to_vec()).map_err(words)?;
+    for (change, asked) in wanted {
+        match edit(&mut trial, &[to_edit(&change)], now) {
+            Ok(_) => kept.push((change, asked)),
+            Err(error) => left.push(((change, asked), error.path(&exam.facts.path).to_string())),
+        }
+    }
+    drop(trial);
+    if kept.is_empty() {
+        return Ok((None, left));
+    }
+    let edits: Vec<Edit> = kept.iter().map(|(change, _)| to_edit(change)).collect();
+    let expected_tree = expected_tree(&hive, &edits).map_err(words)?;
+    let groups = edit(&mut hive, &edits, now).map_err(words)?;
+    let problems = check(&hive);
+    if problems != exam.problems || problems.iter().any(|problem| problem.class == Class::Structure) {
+        let found: Vec<String> =
+            problems.iter().filter(|p| !exam.problems.contains(p)).map(ToString::to_string).collect();
+        return Err(format!("the edit of {} would not be sound: {}", exam.facts.path, found.join("; ")));
+    }
+    let mut writes = Vec::new();
+    for (group, patches) in (0..).zip(groups) {
+        for patch in patches.sectors {
+            let place = extents.place(patch.offset, SECTOR).map_err(words)?;
+            let (before, after) = (Content::Bytes(patch.before), Content::Bytes(patch.after));
+            writes.push(Write { group, place, length: SECTOR, before, after });
+        }
+    }
+    let action = Action {
+        volume: plan.volume(place.volume),
+        exam_volume: place.exam_volume,
+        path: exam.facts.path.clone(),
+        id: exam.facts.id,
+        extents,
+        before,
+        changes: kept.into_iter().map(|(change, asked)| (Change::Value(change), asked)).collect(),
+        kind: ActionKind::EditHive { edits, expected_tree, problems },
+        writes,
+    };
+    Ok((Some(action), left))
+}
+
+/// A value change that no finding asked for: undo makes these.
+pub(super) fn edit_hive_for_undo(
+    exam: &HiveExam,
+    wanted: Vec<ValueChange>,
+    (exam_volume, volume, opened): (usize, VolumeId, &Opened),
+    now: u64,
+    plan: &mut Plan,
+) -> Result<(Option<Action>, Vec<(ValueChange, String)>), String> {
+    let place = Place { exam_volume, volume, opened, install: 0 };
+    let wanted = wanted.into_iter().map(|change| (change, Vec::new())).collect();
+    let (action, left) = edit_hive(exam, wanted, &place, now, plan)?;
+    Ok((action, left.into_iter().map(|((change, _), why)| (change, why)).collect()))
+}
+
+/// The value that a list of ours would have without our pairs, and whether it held any of them. None: deleted.
+pub(super) fn without_pairs(
+    change: &ValueChange,
+    now: &ValueData,
+) -> Result<(Option<ValueData>, bool), String> {
+    let mut list = Pending::parse(now)?;
+    let withdrawn = change.pairs.iter().filter(|pair| list.withdraw(pair)).count();
+    let gone = list.is_empty() && change.before.is_none();
+    Ok(((!gone).then(|| list.to_value()), withdrawn > 0))
+}

@@ -1,0 +1,237 @@
+//! Which state of a run a disk is in: told from the bytes at the journal's places, never from a mark.
+//!
+//! A run writes group after group, synced in between, so a cut leaves all of the groups before one sync, any subset of
+//! the next group, and nothing later. Taking back walks the same states backwards. A disk in any other state has been
+//! written by somebody else since.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Result};
+use crate::store::journal::Intent;
+use crate::store::quarantine::Quarantine;
+
+const SECTOR: u64 = 512;
+
+/// Where on its way from before to after a set of writes is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// No place holds anything that the run wrote.
+    Before,
+    /// Every place holds what the run wrote last.
+    After,
+    /// The run, or its taking back, was cut.
+    Between,
+    /// Somebody else has written since.
+    Foreign,
+}
+
+/// One sector that a run writes, perhaps several times.
+struct Sector {
+    /// Groups that write it, ascending.
+    groups: Vec<u32>,
+    /// What it holds before the first, and after each.
+    versions: Vec<Vec<u8>>,
+    /// What it holds now.
+    now: Vec<u8>,
+}
+
+/// A set of writes of one volume, held against the disk.
+pub struct Fit {
+    /// The state.
+    pub state: State,
+    sectors: BTreeMap<u64, Sector>,
+    /// All of the groups, ascending.
+    groups: Vec<u32>,
+    /// The group in whose midst the disk is, where the state is one that the run can have left.
+    cut: Option<u32>,
+}
+
+/// One write that takes a sector back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteBack {
+    /// Offset in the volume, in bytes.
+    pub place: u64,
+    /// What is there now.
+    pub before: Vec<u8>,
+    /// What was there before the run.
+    pub after: Vec<u8>,
+}
+
+impl Fit {
+    /// Reads every place of `intents` (all of one volume, in the order of their groups) with `read`, which gets an
+    /// offset in the volume and a length.
+    ///
+    /// # Errors
+    /// A place cannot be read, the quarantine lacks bytes, or the intents contradict each other.
+    pub fn of<'a>(
+        intents: impl IntoIterator<Item = &'a Intent>,
+        quarantine: &Quarantine,
+        read: &mut dyn FnMut(u64, &mut [u8]) -> Result<()>,
+    ) -> Result<Self> {
+        let mut sectors: BTreeMap<u64, Sector> = BTreeMap::new();
+        let mut groups = Vec::new();
+        for intent in intents {
+            let before = intent.before.bytes(intent.length, quarantine)?;
+            let after = intent.after.bytes(intent.length, quarantine)?;
+            groups.push(intent.group);
+            let pairs = before.chunks(SECTOR as usize).zip(after.chunks(SECTOR as usize));
+            for (place, (before, after)) in (intent.place..).step_by(SECTOR as usize).zip(pairs) {
+                let sector = sectors.entry(place).or_insert_with(|| Sector {
+                    groups: Vec::new(),
+                    versions: vec![before.to_vec()],
+                    now: Vec::new(),
+                });
+                if sector.versions.last().is_none_or(|last| last != before) {
+                    return Err(Error::mismatch(
+                        "follow the journal",
+                        place,
+                        "each write to begin where the one before ended",
+                        "another content",
+                    ));
+                }
+                sector.groups.push(intent.group);
+                sector.versions.push(after.to_vec());
+            }
+        }
+        groups.sort_unstable();
+        groups.dedup();
+        for (&place, sector) in &mut sectors {
+            sector.now = vec![0; SECTOR as usize];
+            read(place, &mut sector.now)?;
+        }
+        let cut = groups.iter().copied().find(|&cut| sectors.values().all(|s| s.version_at(cut).is_some()));
+        let all = |test: fn(&Sector) -> bool| sectors.values().all(test);
+        let state = if all(|s| s.versions.first() == Some(&s.now)) {
+            State::Before
+        } else if all(|s| s.versions.last() == Some(&s.now)) {
+            State::After
+        } else if cut.is_some() {
+            State::Between
+        } else {
+            State::Foreign
+        };
+        Ok(Self { state, sectors, groups, cut })
+    }
+
+    /// The writes that take everything back, group by group, the last group first; synced in between they pass only
+    /// through states that the run itself can have left. Empty where nothing is to be taken back, none where the
+    /// state is foreign.
+    pub fn write_back(&self) -> Option<Vec<Vec<WriteBack>>> {
+        // Where all is as before, or after, an end of the way is the cut.
+        let cut = match self.state {
+            State::Foreign => return None,
+            State::Before => return Some(Vec::new()),
+            State::After => *self.groups.last()?,
+            State::Between => self.cut?,
+        };
+        let mut back = Vec::new();
+        for &group in self.groups.iter().rev().filter(|&&group| group <= cut) {
+            let mut writes = Vec::new();
+            for (&place, sector) in &self.sectors {
+                let Some(step) = sector.groups.iter().position(|&own| own == group) else { continue };
+                // Version `step + 1` is what this group left; the sector is there if its version is no lower.
+                if sector.version_at(cut).is_some_and(|version| version > step)
+                    && let (Some(before), Some(after)) =
+                        (sector.versions.get(step + 1), sector.versions.get(step))
+                    && before != after
+                {
+                    writes.push(WriteBack { place, before: before.clone(), after: after.clone() });
+                }
+            }
+            if !writes.is_empty() {
+                back.push(writes);
+            }
+        }
+        Some(back)
+    }
+}
+
+impl Sector {
+    /// The version that this sector holds, if it may hold it while the run is in the midst of group `cut`: every
+    /// earlier group is done, no later one is. The lowest, where versions are alike.
+    fn version_at(&self, cut: u32) -> Option<usize> {
+        (0..self.versions.len()).find(|&version| {
+            let last_done = version.checked_sub(1).and_then(|index| self.groups.get(index));
+            let next = self.groups.get(version);
+            last_done.is_none_or(|&group| group <= cut)
+                && next.is_none_or(|&group| group >= cut)
+                && self.versions.get(version) == Some(&self.now)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::journal::Side;
+
+    fn intent(group: u32, place: u64, before: u8, after: u8) -> Intent {
+        let side = |byte| Side::Bytes(vec![byte; 512]);
+        Intent { group, file: 0, place, length: 512, before: side(before), after: side(after) }
+    }
+
+    /// Sector 0 is written in groups 0 and 2, sector 1 in group 1, sectors 2 and 3 in group 2.
+    fn plan() -> Vec<Intent> {
+        vec![
+            intent(0, 0, 1, 2),
+            intent(1, 512, 1, 2),
+            intent(2, 0, 2, 3),
+            intent(2, 1024, 1, 2),
+            intent(2, 1536, 1, 2),
+        ]
+    }
+
+    fn fit(now: [u8; 4]) -> Fit {
+        let read = &mut |place: u64, buf: &mut [u8]| {
+            buf.fill(now[usize::try_from(place / 512).unwrap()]);
+            Ok(())
+        };
+        Fit::of(&plan(), &Quarantine::default(), read).unwrap()
+    }
+
+    /// Every state of the four sectors: exactly those that a cut can leave are taken back, and to the byte.
+    #[test]
+    fn every_state_is_told_apart_and_taken_back() {
+        let possible = |s: [u8; 4]| match s {
+            [1 | 2, 1, 1, 1] => true,       // group 0 half done or done
+            [2, 1 | 2, 1, 1] => true,       // group 1
+            [2 | 3, 2, 1 | 2, 1 | 2] => true, // any subset of group 2
+            _ => false,
+        };
+        for n in 0..256_u32 {
+            let now = [0, 2, 4, 6].map(|shift| u8::try_from(n >> shift & 3).unwrap());
+            let fit = fit(now);
+            let state = match now {
+                [1, 1, 1, 1] => State::Before,
+                [3, 2, 2, 2] => State::After,
+                now if possible(now) => State::Between,
+                _ => State::Foreign,
+            };
+            assert_eq!(fit.state, state, "{now:?}");
+            let Some(back) = fit.write_back() else {
+                assert_eq!(state, State::Foreign);
+                continue;
+            };
+            let mut disk = now;
+            for group in back {
+                for write in group {
+                    let slot = &mut disk[usize::try_from(write.place / 512).unwrap()];
+                    assert_eq!(write.before, vec![*slot; 512], "{now:?}");
+                    *slot = write.after[0];
+                }
+                assert!(possible(disk), "taking {now:?} back passes through {disk:?}");
+            }
+            assert_eq!(disk, [1; 4], "{now:?}");
+        }
+    }
+
+    #[test]
+    fn a_journal_that_contradicts_itself_is_refused() {
+        let intents = [intent(0, 0, 1, 2), intent(1, 0, 5, 6)];
+        let read = &mut |_: u64, buf: &mut [u8]| {
+            buf.fill(1);
+            Ok(())
+        };
+        assert!(Fit::of(&intents, &Quarantine::default(), read).is_err());
+    }
+}

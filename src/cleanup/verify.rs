@@ -1,0 +1,140 @@
+//! Sixth step: what was written is read again from the device, by two readers, and must be the plan and nothing else.
+
+use crate::change::{Change, ValueChange};
+use crate::cleanup::inspect::{Exam, MAX_HIVE};
+use crate::cleanup::plan::{Action, ActionKind, Content, Plan};
+use crate::digest::Sha256;
+use crate::error::{Error, Result};
+use crate::hive::check::{Problem, check};
+use crate::hive::edit::Edit;
+use crate::hive::tree::actual_tree;
+use crate::hive::{Hive, second};
+use crate::path::WinPath;
+
+/// How one action was found afterwards.
+pub struct Verified {
+    /// The file.
+    pub path: WinPath,
+    /// Digest of its content before the run.
+    pub before: Sha256,
+    /// Digest of its content now, if it could be read.
+    pub after: Option<Sha256>,
+    /// What is amiss; none when all is as planned.
+    pub wrong: Option<String>,
+    /// Whether the two readers disagree, so that nothing can be said.
+    pub disagree: bool,
+}
+
+/// Looks at every action of a plan in `exam`, which was made anew from the device after the writing.
+pub fn verify(plan: &Plan, exam: &Exam) -> Vec<Verified> {
+    plan.actions
+        .iter()
+        .map(|action| {
+            let mut verified = Verified {
+                path: action.path.clone(),
+                before: action.before,
+                after: None,
+                wrong: None,
+                disagree: false,
+            };
+            if let Err(error) = verify_action(action, exam, &mut verified) {
+                verified.wrong = Some(error.path(&action.path).to_string());
+            }
+            verified
+        })
+        .collect()
+}
+
+fn verify_action(action: &Action, exam: &Exam, verified: &mut Verified) -> Result<()> {
+    let wrong = |why: &str| Error::refused("verify what was written", why).path(&action.path);
+    let opened = exam.volumes.get(action.exam_volume).and_then(|volume| volume.opened.as_ref());
+    let opened = opened.ok_or_else(|| wrong("its volume cannot be opened any more"))?;
+    let bytes = opened.ntfs.read(action.id, MAX_HIVE.max(action.extents.size))?;
+    let now = Sha256::of(&bytes);
+    verified.after = Some(now);
+    match &action.kind {
+        ActionKind::MakeInert => {
+            if bytes.iter().any(|&byte| byte != 0) || bytes.len() as u64 != action.extents.size {
+                return Err(wrong("the file does not read as zeros"));
+            }
+        }
+        ActionKind::Restore => {
+            let wanted = action.changes.iter().find_map(|(change, _)| match change {
+                Change::File(file) => Some(file.digests.sha256),
+                Change::Value(_) => None,
+            });
+            if wanted != Some(now) {
+                return Err(wrong("the file does not hold the bytes from quarantine"));
+            }
+        }
+        ActionKind::WriteBack => {
+            for write in &action.writes {
+                let mut found = vec![0; usize::try_from(write.length).unwrap_or(0)];
+                opened.reader.read_at(write.place, &mut found)?;
+                if write.after != Content::Bytes(found) {
+                    return Err(wrong("a sector is not as it was before the run").offset(write.place));
+                }
+            }
+        }
+        ActionKind::EditHive { edits, expected_tree, problems } => {
+            verify_hive(action, bytes, edits, *expected_tree, problems, verified)?;
+        }
+    }
+    Ok(())
+}
+
+fn verify_hive(
+    action: &Action,
+    bytes: Vec<u8>,
+    edits: &[Edit],
+    expected_tree: Sha256,
+    problems: &[Problem],
+    verified: &mut Verified,
+) -> Result<()> {
+    let wrong = |why: String| Error::refused("verify what was written", why).path(&action.path);
+    let hive = Hive::parse(bytes)?;
+    if let Some(dirty) = hive.dirty() {
+        return Err(wrong(format!("the hive is dirty: {dirty}")));
+    }
+    let found = check(&hive);
+    if found != problems {
+        let news: Vec<String> = found.iter().filter(|p| !problems.contains(p)).map(ToString::to_string).collect();
+        return Err(wrong(format!("the checker finds what was not there before: {}", news.join("; "))));
+    }
+    if actual_tree(&hive, edits)? != expected_tree {
+        return Err(wrong("the hive differs from before by more or less than the plan".to_owned()));
+    }
+    for (change, _) in &action.changes {
+        let Change::Value(change) = change else { continue };
+        let key = hive.key(&change.key)?;
+        let ours = match key {
+            Some(key) => key.value(&change.name)?.map(|value| value.data()).transpose()?,
+            None => None,
+        };
+        if ours.as_ref() != change.after() {
+            return Err(wrong(format!("{} is not as planned", change.place())));
+        }
+        second_opinion(&hive, change, verified)?;
+    }
+    Ok(())
+}
+
+/// The same value by nt-hive, a reader that is not ours. What it cannot read by a known fault of its own is no
+/// disagreement.
+fn second_opinion(hive: &Hive, change: &ValueChange, verified: &mut Verified) -> Result<()> {
+    let theirs = match second::read_value(hive.as_bytes(), &change.key, &change.name) {
+        Err(error) if second::unreadable(&error) => return Ok(()),
+        theirs => theirs,
+    };
+    let agree = theirs.as_ref().is_ok_and(|theirs| theirs.as_ref() == change.after());
+    if agree {
+        return Ok(());
+    }
+    verified.disagree = true;
+    let found = match theirs {
+        Ok(Some(value)) => value.to_string(),
+        Ok(None) => "no such value".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(Error::refused("verify what was written", format!("a second reader reads {} as {found}", change.place())))
+}

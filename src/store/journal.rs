@@ -1,0 +1,462 @@
+//! The journal of a run: what it will write, sector by sector, before it writes any.
+//!
+//! One line a record: a checksum, a blank, JSON. The checksum covers the line before it too, so lines can be neither
+//! dropped nor moved unseen. The first record is the [`Header`] with the confirmed plan; then every [`Intent`]; then
+//! `ready`, from which on the disk may be written; last, once all is verified, `closed`. All but the last are known
+//! from the plan, so they reach the medium in one piece before the first write, in a file of its full length: later
+//! appending never needs room, and cutting the power at any moment loses no record that a write has relied on.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::quarantine::Quarantine;
+use super::sync_folder;
+use crate::change::{Change, FileId, VolumeId, hex_bytes};
+use crate::digest::Sha256;
+use crate::error::{Context, Error, Result};
+use crate::path::WinPath;
+
+/// Version of the format. A sample of every version stays readable.
+pub const SCHEMA: &str = "deblast.journal/1";
+/// Room kept behind the records for those that come later, in bytes.
+const RESERVE: u64 = 4096;
+/// Hex digits of a checksum.
+const CHECKSUM: usize = 32;
+
+/// What a run was for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum RunKind {
+    /// A cure.
+    Clean,
+    /// The taking back of another run, made as a new edit.
+    Undo {
+        /// RUN-ID of that other run.
+        of: String,
+    },
+}
+
+/// A file of the patient that the run writes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TouchedFile {
+    /// Index into the header's volumes.
+    pub volume: usize,
+    /// Path inside the volume.
+    pub path: WinPath,
+    /// Identity inside the volume.
+    pub id: FileId,
+    /// Size in bytes.
+    pub size: u64,
+    /// Digest of the content before the run.
+    pub before: Sha256,
+    /// Places of its data runs: offset in the volume and length, in bytes.
+    pub runs: Vec<(u64, u64)>,
+}
+
+/// One change, with the file that holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedChange {
+    /// Index into the header's files.
+    pub file: usize,
+    /// The change.
+    pub change: Change,
+}
+
+/// A file in the run's folder that the journal relies on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredFile {
+    /// Path inside the run's folder.
+    pub name: PathBuf,
+    /// Digest of the bytes as they lie there.
+    pub sha256: Sha256,
+}
+
+/// First record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Version of the program that wrote it.
+    pub tool: String,
+    /// RUN-ID.
+    pub run_id: String,
+    /// What the run was for.
+    #[serde(flatten)]
+    pub kind: RunKind,
+    /// When it began, by the clock of the machine.
+    pub started: String,
+    /// Node or image that was written. Told only; never what a disk is known by.
+    pub target: PathBuf,
+    /// Serial number of the disk, where it told one. Orders candidates only.
+    pub serial: Option<String>,
+    /// The volumes that it wrote.
+    pub volumes: Vec<VolumeId>,
+    /// The files that it wrote.
+    pub files: Vec<TouchedFile>,
+    /// The confirmed plan.
+    pub changes: Vec<RecordedChange>,
+    /// What else of the run's folder undo needs.
+    pub stored: Vec<StoredFile>,
+}
+
+/// What a place holds, or is to hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// These bytes.
+    Bytes(#[serde(with = "hex_bytes")] Vec<u8>),
+    /// Zero bytes.
+    Zeros,
+    /// Bytes of a file that lies in quarantine.
+    Quarantined {
+        /// RUN-ID of the run that put it there.
+        run: String,
+        /// Its name in the quarantine.
+        name: String,
+        /// Where in the original file they begin.
+        offset: u64,
+    },
+}
+
+impl Side {
+    /// The bytes themselves.
+    ///
+    /// # Errors
+    /// The quarantine does not hold what the journal names.
+    pub fn bytes(&self, length: u64, quarantine: &Quarantine) -> Result<Vec<u8>> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes.clone()),
+            Self::Zeros => Ok(vec![0; usize::try_from(length).unwrap_or(0)]),
+            Self::Quarantined { run, name, offset } => quarantine.bytes(run, name, *offset, length),
+        }
+    }
+}
+
+/// One write of whole sectors that are contiguous on the volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The writes of one group may reach the medium in any order; between two groups the medium is synced. Ascending.
+    pub group: u32,
+    /// Index into the header's files.
+    pub file: usize,
+    /// Offset in the volume, in bytes.
+    pub place: u64,
+    /// Length in bytes.
+    pub length: u64,
+    /// What is there before.
+    pub before: Side,
+    /// What is there afterwards.
+    pub after: Side,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+enum Record {
+    Header(Box<Header>),
+    Intent(Intent),
+    Ready { intents: usize },
+    Closed { words: String },
+}
+
+/// A journal that can be relied on: complete up to `ready`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journal {
+    /// What the run was.
+    pub header: Header,
+    /// All of its writes, in the order of their groups.
+    pub intents: Vec<Intent>,
+    /// How it ended, if its end was recorded.
+    pub closed: Option<String>,
+}
+
+/// What a journal's file turned out to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loaded {
+    /// A journal that allowed writing.
+    Ready(Journal),
+    /// Torn before `ready`: the run wrote nothing to any disk. What could be read of it.
+    NeverReady(Option<Journal>),
+}
+
+/// The journal of the run that is under way.
+#[derive(Debug)]
+pub struct OpenJournal {
+    file: File,
+    path: PathBuf,
+    end: u64,
+    chain: String,
+}
+
+fn checksum(chain: &str, json: &str) -> String {
+    let mut digest = Sha256::of(format!("{chain} {json}").as_bytes()).to_string();
+    digest.truncate(CHECKSUM);
+    digest
+}
+
+fn append(text: &mut String, chain: &mut String, record: &Record) -> Result<()> {
+    let json =
+        serde_json::to_string(record).map_err(|e| Error::library("write a record of the journal", e))?;
+    *chain = checksum(chain, &json);
+    text.push_str(&format!("{chain} {json}\n"));
+    Ok(())
+}
+
+impl Journal {
+    /// All records up to `ready`, as they will stand in the file; its length is what the store must have room for.
+    fn encode(header: &Header, intents: &[Intent]) -> Result<(String, String)> {
+        let (mut text, mut chain) = (String::new(), String::new());
+        append(&mut text, &mut chain, &Record::Header(Box::new(header.clone())))?;
+        for intent in intents {
+            append(&mut text, &mut chain, &Record::Intent(intent.clone()))?;
+        }
+        append(&mut text, &mut chain, &Record::Ready { intents: intents.len() })?;
+        Ok((text, chain))
+    }
+
+    /// Bytes that the journal of this plan takes on the store.
+    ///
+    /// # Errors
+    /// The plan cannot be written down.
+    pub fn length(header: &Header, intents: &[Intent]) -> Result<u64> {
+        Ok(Self::encode(header, intents)?.0.len() as u64 + RESERVE)
+    }
+
+    /// Writes the journal at its full length and has it reach the medium: after this the disk may be written.
+    ///
+    /// # Errors
+    /// The file exists, or the medium is full or failing; nothing was done to the disk then.
+    pub fn create(path: &Path, header: &Header, intents: &[Intent]) -> Result<OpenJournal> {
+        let (text, chain) = Self::encode(header, intents)?;
+        let end = text.len() as u64;
+        let write = || -> std::io::Result<File> {
+            let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+            file.write_all(&vec![0; text.len() + RESERVE as usize])?;
+            file.sync_all()?;
+            sync_folder(path)?;
+            file.seek(SeekFrom::Start(0))?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            Ok(file)
+        };
+        let file = write().doing("write the journal").map_err(|e| {
+            e.device(path).hint("give another store with --store; nothing was done to the disk")
+        })?;
+        match Self::load(path)? {
+            Loaded::Ready(again) if again.header == *header && again.intents == intents => {
+                Ok(OpenJournal { file, path: path.to_owned(), end, chain })
+            }
+            _ => Err(Error::refused("trust the journal", "what was read back is not what was written")
+                .device(path)
+                .hint("the medium of the store is failing; give another one with --store")),
+        }
+    }
+
+    /// Reads a journal. A torn tail is dropped; anything else that is amiss is an error.
+    ///
+    /// # Errors
+    /// The file cannot be read; is of another version; or is damaged in the middle.
+    pub fn load(path: &Path) -> Result<Loaded> {
+        let bytes = super::read_again(path).doing("read the journal").map_err(|e| e.device(path))?;
+        Self::decode(&bytes).map_err(|e| e.device(path))
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Loaded> {
+        const DOING: &str = "read the journal";
+        let (mut header, mut intents, mut ready, mut closed) = (None, Vec::new(), false, None);
+        let (mut chain, mut at) = (String::new(), 0_usize);
+        let mut rest = bytes;
+        while let Some((json, sum, length)) = next_line(rest, &chain) {
+            let record = serde_json::from_str(json).map_err(|e| {
+                Error::library(DOING, e)
+                    .offset(at as u64)
+                    .hint("it may be of a newer version; use that version of Deblast")
+            })?;
+            match (record, &mut header, ready) {
+                (Record::Header(found), None, _) => {
+                    if found.schema != SCHEMA {
+                        return Err(Error::mismatch(DOING, at as u64, SCHEMA, found.schema));
+                    }
+                    header = Some(*found);
+                }
+                (Record::Intent(intent), Some(_), false) => intents.push(intent),
+                (Record::Ready { intents: count }, Some(_), false) if count == intents.len() => ready = true,
+                (Record::Closed { words }, Some(_), true) => closed = Some(words),
+                _ => {
+                    return Err(Error::mismatch(DOING, at as u64, "records in their order", "another order"));
+                }
+            }
+            chain = sum;
+            at += length;
+            rest = bytes.get(at..).unwrap_or_default();
+        }
+        // What follows the last good line may be a torn one, or room kept. Whole lines behind it are damage.
+        if rest.iter().filter(|&&byte| byte == b'\n').count() > 1 {
+            let found = "a damaged record with others behind it";
+            return Err(Error::mismatch(DOING, at as u64, "a record whose checksum is right", found).hint(
+                "the store is damaged; take the disk back from the backups and the quarantine by hand",
+            ));
+        }
+        let journal = header.map(|header| Self { header, intents, closed });
+        if let Some(journal) = &journal {
+            journal.validate()?;
+        }
+        match journal {
+            Some(journal) if ready => Ok(Loaded::Ready(journal)),
+            other => Ok(Loaded::NeverReady(other)),
+        }
+    }
+
+    /// Refuses indexes and lengths that point nowhere, so that no later step has to doubt them.
+    fn validate(&self) -> Result<()> {
+        let files = self.header.files.len();
+        let good_files = self.header.files.iter().all(|file| file.volume < self.header.volumes.len());
+        let good_changes = self.header.changes.iter().all(|change| change.file < files);
+        let good_side = |side: &Side, length: u64| match side {
+            Side::Bytes(bytes) => bytes.len() as u64 == length,
+            Side::Zeros | Side::Quarantined { .. } => true,
+        };
+        let good_intents = self.intents.iter().all(|i| {
+            i.file < files
+                && i.length > 0
+                && i.length.is_multiple_of(512)
+                && i.place.is_multiple_of(512)
+                && good_side(&i.before, i.length)
+                && good_side(&i.after, i.length)
+        }) && self.intents.is_sorted_by_key(|i| i.group);
+        if good_files && good_changes && good_intents {
+            Ok(())
+        } else {
+            Err(Error::mismatch("read the journal", 0, "records that fit each other", "some that do not"))
+        }
+    }
+}
+
+/// The JSON, checksum and length of the line that `rest` begins with, if it is whole and its checksum right.
+fn next_line<'a>(rest: &'a [u8], chain: &str) -> Option<(&'a str, String, usize)> {
+    let length = rest.iter().position(|&byte| byte == b'\n')? + 1;
+    let line = std::str::from_utf8(rest.get(..length - 1)?).ok()?;
+    let (sum, json) = line.split_once(' ')?;
+    (sum == checksum(chain, json)).then(|| (json, sum.to_owned(), length))
+}
+
+impl OpenJournal {
+    /// Records how the run ended.
+    ///
+    /// # Errors
+    /// The medium is failing; what was done to the disk is safe all the same.
+    pub fn close(&mut self, words: &str) -> Result<()> {
+        let mut text = String::new();
+        append(&mut text, &mut self.chain, &Record::Closed { words: words.to_owned() })?;
+        let mut write = || -> std::io::Result<()> {
+            self.file.seek(SeekFrom::Start(self.end))?;
+            self.file.write_all(text.as_bytes())?;
+            self.file.sync_all()
+        };
+        write().doing("close the journal").map_err(|e| e.device(&self.path))?;
+        self.end += text.len() as u64;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> (Header, Vec<Intent>) {
+        let header = Header {
+            schema: SCHEMA.to_owned(),
+            tool: "0.1.0".to_owned(),
+            run_id: "0001-20300102-030405".to_owned(),
+            kind: RunKind::Clean,
+            started: "2030-01-02T03:04:05Z".to_owned(),
+            target: "/dev/sdx".into(),
+            serial: None,
+            volumes: vec![VolumeId { start: 32256, size: 1 << 20, serial: 7 }],
+            files: vec![TouchedFile {
+                volume: 0,
+                path: WinPath::new("a"),
+                id: FileId::Ntfs { record: 40, sequence: 2 },
+                size: 600,
+                before: Sha256::of(b"a"),
+                runs: vec![(4096, 1024)],
+            }],
+            changes: Vec::new(),
+            stored: Vec::new(),
+        };
+        let intent = |group, place, after| Intent {
+            group,
+            file: 0,
+            place,
+            length: 512,
+            before: Side::Bytes(vec![1; 512]),
+            after,
+        };
+        (header, vec![intent(0, 4096, Side::Zeros), intent(1, 4608, Side::Bytes(vec![2; 512]))])
+    }
+
+    fn created() -> (tempfile::TempDir, PathBuf, Vec<u8>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let (header, intents) = sample();
+        let mut open = Journal::create(&path, &header, &intents).unwrap();
+        let length = std::fs::metadata(&path).unwrap().len();
+        assert_eq!(length, Journal::length(&header, &intents).unwrap());
+        open.close("verified").unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), length, "closing takes room that was kept");
+        let bytes = std::fs::read(&path).unwrap();
+        (folder, path, bytes)
+    }
+
+    #[test]
+    fn comes_back_as_written() {
+        let (_folder, path, _) = created();
+        let (header, intents) = sample();
+        let closed = Some("verified".to_owned());
+        assert_eq!(Journal::load(&path).unwrap(), Loaded::Ready(Journal { header, intents, closed }));
+    }
+
+    /// Every cut of the file: before `ready` is whole nothing was allowed, afterwards nothing is lost.
+    #[test]
+    fn a_torn_tail_is_dropped() {
+        let (_folder, _path, bytes) = created();
+        let text = std::str::from_utf8(&bytes).unwrap().trim_end_matches('\0');
+        let lines: Vec<&str> = text.split_inclusive('\n').collect();
+        let ready_end: usize = lines[..4].iter().map(|line| line.len()).sum();
+        for cut in 0..text.len() {
+            let mut torn = bytes.clone();
+            torn[cut..].fill(0);
+            match Journal::decode(&torn).unwrap() {
+                Loaded::Ready(journal) => {
+                    assert!(cut >= ready_end, "ready at {cut}");
+                    assert_eq!(journal.intents, sample().1);
+                    assert_eq!(journal.closed, None);
+                }
+                Loaded::NeverReady(_) => assert!(cut < ready_end, "not ready at {cut}"),
+            }
+        }
+    }
+
+    #[test]
+    fn damage_in_the_middle_is_no_torn_tail() {
+        let (_folder, _path, bytes) = created();
+        let second = bytes.iter().position(|&b| b == b'\n').unwrap() + 50;
+        let mut damaged = bytes.clone();
+        damaged[second] ^= 1;
+        let error = Journal::decode(&damaged).unwrap_err().to_string();
+        assert!(error.contains("damaged record"), "{error}");
+        let lines: Vec<&[u8]> = bytes.split_inclusive(|&b| b == b'\n').collect();
+        let dropped = [lines[0], lines[2], lines[3], lines[4]].concat();
+        assert!(Journal::decode(&dropped).is_err(), "a line that is gone is seen");
+    }
+
+    #[test]
+    fn an_index_that_points_nowhere_is_refused() {
+        let (mut header, intents) = sample();
+        header.files[0].volume = 5;
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Journal::create(&folder.path().join("journal"), &header, &intents).is_err());
+    }
+}

@@ -1,0 +1,166 @@
+//! Run folders: their names, their order, and making a new one.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock};
+
+use super::journal::{Journal, Loaded};
+use super::sync_folder;
+use crate::error::{Context, Error, Result};
+
+/// A folder that holds run folders.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// The folder of one run: `NNNN-YYYYMMDD-HHMMSS`.
+#[derive(Clone, Debug)]
+pub struct RunFolder {
+    id: String,
+    path: PathBuf,
+}
+
+impl Store {
+    /// Names a store; nothing is looked at or made.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes the store's folder where it is missing.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn make(&self) -> Result<()> {
+        std::fs::create_dir_all(&self.root)
+            .doing("make the store")
+            .map_err(|e| e.device(&self.root).hint("give another place with --store"))
+    }
+
+    /// All run folders, newest first by their counted number. A store that does not exist holds none.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn runs(&self) -> Result<Vec<RunFolder>> {
+        let list = match std::fs::read_dir(&self.root) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            list => list.doing("read the store").map_err(|e| e.device(&self.root))?,
+        };
+        let mut runs = Vec::new();
+        for entry in list {
+            let entry = entry.doing("read the store").map_err(|e| e.device(&self.root))?;
+            let name = entry.file_name();
+            if let Some(id) = name.to_str().filter(|name| number_of(name).is_some()) {
+                runs.push(RunFolder { id: id.to_owned(), path: entry.path() });
+            }
+        }
+        runs.sort_by(|a, b| (number_of(&b.id), &b.id).cmp(&(number_of(&a.id), &a.id)));
+        Ok(runs)
+    }
+
+    /// Makes the folder of a new run. Its number is one more than the highest there, whatever the clock says.
+    ///
+    /// # Errors
+    /// The store cannot be written, or another run holds its lock.
+    pub fn begin(&self, now: Timestamp) -> Result<RunFolder> {
+        self.make()?;
+        let lock_path = self.root.join(".lock");
+        let make = || -> Result<RunFolder> {
+            let lock = File::options()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&lock_path)
+                .doing("lock the store")?;
+            flock(&lock, FlockOperation::LockExclusive)
+                .map_err(std::io::Error::from)
+                .doing("lock the store")?;
+            let next = self.runs()?.first().and_then(|run| number_of(&run.id)).map_or(1, |number| number + 1);
+            let id = format!("{next:04}-{}", now.strftime("%Y%m%d-%H%M%S"));
+            let path = self.root.join(&id);
+            std::fs::create_dir(&path).and_then(|()| sync_folder(&path)).doing("make the run's folder")?;
+            Ok(RunFolder { id, path })
+        };
+        make().map_err(|e| e.device(&self.root).hint("give another place with --store"))
+    }
+}
+
+impl RunFolder {
+    /// RUN-ID.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where its journal is.
+    pub fn journal_path(&self) -> PathBuf {
+        self.path.join("journal")
+    }
+
+    /// Reads its journal.
+    ///
+    /// # Errors
+    /// It cannot be read, or is damaged; a torn one that allowed no write yet is no error.
+    pub fn load(&self) -> Result<Loaded> {
+        Journal::load(&self.journal_path()).map_err(|e| e.within(format!("use the run {}", self.id)))
+    }
+
+    /// The folder of another run of the same store.
+    pub fn sibling(&self, id: &str) -> Result<Self> {
+        if number_of(id).is_none() || id.contains(['/', '\0']) {
+            return Err(Error::mismatch("find a run", 0, "a RUN-ID", format!("{id:?}")));
+        }
+        let root = self.path.parent().unwrap_or(Path::new("."));
+        Ok(Self { id: id.to_owned(), path: root.join(id) })
+    }
+}
+
+/// The counted number of a RUN-ID, if the name is one.
+fn number_of(id: &str) -> Option<u32> {
+    let (number, rest) = id.split_once('-')?;
+    let digits = |text: &str, least: usize| text.len() >= least && text.bytes().all(|b| b.is_ascii_digit());
+    let (date, time) = rest.split_once('-')?;
+    (digits(number, 4) && digits(date, 8) && digits(time, 6)).then(|| number.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_whatever_the_clock_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path().join("new/store"));
+        assert!(store.runs().unwrap().is_empty());
+        let late: Timestamp = "2030-01-02T03:04:05Z".parse().unwrap();
+        let dead: Timestamp = "1980-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(store.begin(late).unwrap().id(), "0001-20300102-030405");
+        assert_eq!(store.begin(dead).unwrap().id(), "0002-19800101-000000");
+        std::fs::create_dir(store.root().join("somebody's folder")).unwrap();
+        std::fs::create_dir(store.root().join("9999-x-y")).unwrap();
+        let ids: Vec<String> = store.runs().unwrap().iter().map(|run| run.id().to_owned()).collect();
+        assert_eq!(ids, ["0002-19800101-000000", "0001-20300102-030405"]);
+    }
+
+    #[test]
+    fn a_sibling_is_never_outside_the_store() {
+        let run = RunFolder { id: "0001-20300102-030405".into(), path: "/store/0001-20300102-030405".into() };
+        assert!(run.sibling("../../etc").is_err());
+        assert!(run.sibling("0002-20300102-030405/..").is_err());
+        assert_eq!(
+            run.sibling("0002-20300102-030405").unwrap().path(),
+            Path::new("/store/0002-20300102-030405")
+        );
+    }
+}

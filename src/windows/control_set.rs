@@ -1,0 +1,38 @@
+//! Control sets: the SYSTEM hive of an offline Windows has no CurrentControlSet, only `Select` and the sets it names.
+
+use crate::error::{Error, Result};
+use crate::hive::Hive;
+use crate::path::RegPath;
+
+/// The numbers in the `Select` key, as far as they stand there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Select {
+    /// The set that was in use when Windows ran last.
+    pub current: Option<u32>,
+    /// The set that the next start uses.
+    pub default: Option<u32>,
+}
+
+impl Select {
+    /// Reads `Select` of a SYSTEM hive.
+    pub fn read(system: &Hive) -> Result<Self> {
+        let select = RegPath::new("Select");
+        let Some(key) = system.key(&select)? else {
+            return Err(Error::refused("find the control sets", "the hive has no key Select").path("SYSTEM"));
+        };
+        let number = |name: &str| -> Result<Option<u32>> {
+            Ok(key.value(name)?.map(|value| value.data()).transpose()?.and_then(|data| data.dword()))
+        };
+        Ok(Self { current: number("Current")?, default: number("Default")? })
+    }
+
+    /// Path of a set's key: `ControlSet001` for 1.
+    pub fn path(number: u32) -> RegPath {
+        RegPath::new(&format!("ControlSet{number:03}"))
+    }
+
+    /// Path of a key in the set that the next start uses.
+    pub fn in_default(&self, below: &str) -> Option<RegPath> {
+        self.default.map(|number| Self::path(number).join(below))
+    }
+}

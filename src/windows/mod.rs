@@ -1,0 +1,8 @@
+//! A Windows install seen from outside: where it lies, which one it is, and the places in its registry and on its
+//! disk whose meaning is Windows' own. Knows no worm.
+
+pub mod boot_ini;
+pub mod command_line;
+pub mod control_set;
+pub mod install;
+pub mod pending;
