@@ -77,6 +77,9 @@ pub fn survey(hive: &Hive) -> Survey {
     if let Some(why) = hive.dirty() {
         checker.structure(0, format!("the base block says that the hive is dirty: {why}"));
     }
+    if hive.base(44) != 1 {
+        checker.structure(44, format!("expected the clustering factor 1, found {}", hive.base(44)));
+    }
     checker.bins();
     checker.keys();
     checker.security_records();
