@@ -165,7 +165,7 @@ const DAMAGES: &[Damage] = &[
     }),
     ("security ring", Other, "the next key security does not name this one", |p| {
         let at = p.follow(p.key("One") + 44);
-        p.put(at + 8, 0x20);
+        p.put(at + 8, 0x7777_7770);
     }),
     ("hint or hash", Other, "expected the hash 0x|the hint [78", |p| {
         let list = p.follow(p.key(r"Classes\CLSID") + 28);
