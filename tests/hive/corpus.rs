@@ -105,8 +105,8 @@ fn real_edits() -> Vec<(&'static str, Vec<Edit>)> {
         (
             XP_SYSTEM,
             vec![
+                set("Select", "new", ValueData::sz("a value of our own")),
                 set(tcpip, "EnableSecurityFilters", data(4, &[1, 0, 0, 0])),
-                set(r"Select", "new", ValueData::sz("a value of our own")),
                 delete("Select", "Default"),
                 set("Select", "Failed", ValueData::sz("another type")),
             ],
@@ -122,8 +122,8 @@ fn real_edits() -> Vec<(&'static str, Vec<Edit>)> {
         (
             XP_NTUSER,
             vec![
-                set(keyboard, "KeyboardDelay", ValueData::sz("3")),
                 set(keyboard, "windows auto update", ValueData::sz("msblast.exe")),
+                set(keyboard, "KeyboardDelay", ValueData::sz("3")),
                 delete(keyboard, "InitialKeyboardIndicators"),
                 delete(keyboard, "windows auto update"),
             ],
@@ -161,7 +161,7 @@ fn real_hives_are_edited_and_cut() {
         }
         hivexml_accepts(after.as_bytes(), name);
         let judged = cut(&before, &edits, name);
-        let (reversed, unsynced) = controls(&before, &edits);
+        let (reversed, unsynced) = controls(&before, &edits[..1]);
         assert!(reversed > 0 && unsynced > 0, "{name}: the controls break something");
         println!("{name}: {judged} cuts, none broken; controls {reversed} and {unsynced} broken");
     }
