@@ -1,7 +1,7 @@
 //! Free cells of a hive: taking new cells out of them and giving old ones back.
 //!
 //! Nothing is maintained on disk but the sizes of cells: Windows rebuilds its free lists when it loads a hive. A hive
-//! never grows here; what does not fit is refused. Source: [S] "Cell".
+//! never grows here; what does not fit is refused. Source: the regf spec, "Cell".
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,6 @@
 //! Places and bytes: where a cell lies, and how fields are taken out of it without ever reading past its end.
 //!
-//! Source: [S] the regf specification by msuhanov, "Hive bin" and "Cell".
+//! Source: the regf specification by msuhanov (below: spec), "Hive bin" and "Cell".
 
 use std::fmt;
 use std::ops::Range;
@@ -63,7 +63,7 @@ pub(super) fn u64_at(bytes: &[u8], start: usize) -> Option<u64> {
     Some(u64::from_le_bytes(byte_range(bytes, start, 8)?.try_into().ok()?))
 }
 
-/// Offsets of fields from the start of a cell's body, i.e. from behind its four-byte size. [S] "Key node".
+/// Offsets of fields from the start of a cell's body, i.e. from behind its four-byte size. Spec, "Key node".
 pub(super) mod nk {
     pub(in crate::hive) const FLAGS: usize = 2;
     pub(in crate::hive) const LAST_WRITTEN: usize = 4;
@@ -89,7 +89,7 @@ pub(super) mod nk {
     pub(in crate::hive) const PREDEFINED: u16 = 0x40;
 }
 
-/// The same for [S] "Key value".
+/// The same for key values. Spec, "Key value".
 pub(super) mod vk {
     pub(in crate::hive) const NAME_LENGTH: usize = 2;
     /// Length of the data, then at +4 the data or its cell: an aligned pair of eight bytes.
@@ -105,7 +105,7 @@ pub(super) mod vk {
     pub(in crate::hive) const INLINE: u32 = 0x8000_0000;
 }
 
-/// Most data bytes that one cell holds where big data exists (minor version above 3). [S] "Big data".
+/// Most data bytes that one cell holds where big data exists (minor version above 3). Spec, "Big data".
 pub(super) const SEGMENT: usize = 16344;
 
 /// Most levels of keys that Windows loads.

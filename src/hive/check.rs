@@ -4,7 +4,7 @@
 //! One pass over the bins and one over the keys. Memory is two bits for each eight bytes of the hive, the offsets of
 //! keys not visited yet, and one counter for each security record; no tree is built.
 //! Left out, since sound hives of Windows have them: cells that nothing refers to, stale maxima of name and data
-//! lengths, stale volatile counts. Source: [S]; what Windows tolerates was measured on real hives.
+//! lengths, stale volatile counts. Source: the regf spec; what Windows tolerates was measured on real hives.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -162,7 +162,7 @@ impl<'a> Checker<'a> {
         self.problem(Class::Other, at, what.into());
     }
 
-    /// Hive bins tile the data, cells tile each bin. [S] "Hive bin".
+    /// Hive bins tile the data, cells tile each bin. Spec, "Hive bin".
     fn bins(&mut self) {
         let mut at = 0;
         while at < self.bins.len() {
@@ -256,7 +256,7 @@ impl<'a> Checker<'a> {
     }
 
     /// All security records form one ring in both directions, and each counts the keys that name it.
-    /// [S] "Key security".
+    /// Spec, "Key security".
     fn security_records(&mut self) {
         // Records of the ring that no key names: they are found through their neighbours.
         let mut pending: Vec<(u32, u32)> =

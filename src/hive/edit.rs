@@ -12,7 +12,7 @@
 //!
 //! This is not how Windows does it (it writes to a log first): it needs no log, no growth of the file and no word to
 //! the file system. Lists are copied, never shifted: a shifted list has states with a value twice or not at all.
-//! Source: [S]; the order is our own, cut after every sector in tests.
+//! Source: the regf spec; the order is our own, cut after every sector in tests.
 
 use std::collections::BTreeMap;
 
@@ -113,7 +113,7 @@ pub fn edit(hive: &mut Hive, edits: &[Edit], now: u64) -> Result<Vec<Group>> {
         return Err(Error::refused(DOING, format!("it is dirty: {why}"))
             .hint("let its transaction log complete it first"));
     }
-    // [S] "Base block", flags: a pending transaction, layered keys. None of the Windows meant here has them.
+    // Spec, "Base block", flags: a pending transaction, layered keys. None of the Windows meant here has them.
     if hive.minor() == 6 && hive.base(144) & 3 != 0 {
         return Err(Error::refused(DOING, format!("its base block has the flags {:#x}", hive.base(144))));
     }
@@ -356,7 +356,7 @@ impl Editor<'_> {
         }
         let now = self.now.to_le_bytes();
         self.write(field(target.key, nk::LAST_WRITTEN), &now)?;
-        // The first hive bin holds a copy of the time in the base block. [S] "Hive bin".
+        // The first hive bin holds a copy of the time in the base block. Spec, "Hive bin".
         self.write(BASE_BLOCK + 20, &now)?;
         self.close(edit, Step::Free);
 

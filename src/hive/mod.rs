@@ -6,7 +6,7 @@
 //! - [`tree`]: proof that the difference between two states is exactly the edits. [`second`]: a reader not ours.
 //!
 //! Limits, on purpose: keys are never created or deleted, a hive never grows, and nothing here does I/O.
-//! Source: [S] the regf specification by msuhanov; the words are its words.
+//! Source: the regf specification by msuhanov (below: spec); the words are its words.
 
 use crate::error::{Error, Result};
 
@@ -21,7 +21,7 @@ pub mod tree;
 pub use cell::{BASE_BLOCK, CellOffset};
 use cell::{byte_range, u32_at, u64_at};
 
-/// Fields of the base block that more than one file needs. [S] "Base block".
+/// Fields of the base block that more than one file needs. Spec, "Base block".
 const SEQUENCE_1: usize = 4;
 const SEQUENCE_2: usize = 8;
 const LAST_WRITTEN: usize = 12;
@@ -147,7 +147,7 @@ impl Hive {
     }
 }
 
-/// The checksum that a base block must have. [S] "Base block": the XOR of the 127 words before it, where 0 and
+/// The checksum that a base block must have. Spec, "Base block": the XOR of the 127 words before it, where 0 and
 /// 0xFFFFFFFF are given neighbouring values, being reserved.
 fn checksum(base_block: &[u8]) -> u32 {
     let words = base_block.get(..CHECKSUM).unwrap_or_default().as_chunks::<4>().0;

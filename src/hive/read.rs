@@ -3,7 +3,7 @@
 //! Stricter than a viewer (a count that differs from its list is an error, not fewer keys), laxer than
 //! [`check`](super::check): only what a reading touches is looked at. Nothing recurses, so no loop in a hive can hang
 //! or exhaust it; whoever walks the tree counts the levels.
-//! Source: [S] "Key node", "Subkeys list", "Key values list", "Key value", "Big data".
+//! Source: the regf spec, "Key node", "Subkeys list", "Key values list", "Key value", "Big data".
 
 use super::cell::{NIL, SEGMENT, byte_range, nk, u16_at, u32_at, u64_at, vk};
 use super::{CellOffset, Hive, ROOT};

@@ -1,4 +1,4 @@
-//! The part of the check that walks the keys. Source: [S] "Key node" to "Big data".
+//! The part of the check that walks the keys. Source: the regf spec, "Key node" to "Big data".
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -286,12 +286,12 @@ impl Checker<'_> {
     }
 }
 
-/// [S] "Hash leaf".
+/// Spec, "Hash leaf".
 fn hash(upcased: &[u16]) -> u32 {
     upcased.iter().fold(0, |sum: u32, unit| sum.wrapping_mul(37).wrapping_add(u32::from(*unit)))
 }
 
-/// [S] "Fast leaf": the first four characters, each in one byte, NUL behind a shorter name. Where one is beyond
+/// Spec, "Fast leaf": the first four characters, each in one byte, NUL behind a shorter name. Where one is beyond
 /// Latin-1 the hint says nothing.
 fn hint_fits(hint: &[u8], name: &[u16]) -> bool {
     if name.iter().take(4).any(|unit| *unit > 0xFF) {
