@@ -12,5 +12,6 @@ pub mod change;
 pub mod digest;
 pub mod error;
 pub mod finding;
+pub mod hive;
 pub mod path;
 pub mod policy;
