@@ -3,6 +3,12 @@
 //!
 //! It reads the sources as text: comments and literals away, `use` trees spelled out, other paths by their head.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "this file is a test as a whole, its helpers too"
+)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
