@@ -1,3 +1,27 @@
 //! Parses, chooses a front end, prints one error with its chain, returns the exit code; nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+use deblast::cli::Args;
+
+fn main() -> ExitCode {
+    let options = match Args::parse().resolve() {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            // The guided interface is not there yet; until then help, and the code of wrong usage.
+            let _ = Args::command().print_help();
+            return ExitCode::from(2);
+        }
+        Err(error) => return fail(&error),
+    };
+    match deblast::batch::execute(&options) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &deblast::error::Error) -> ExitCode {
+    eprintln!("deblast: {error}");
+    ExitCode::from(2)
+}

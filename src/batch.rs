@@ -1,0 +1,205 @@
+//! The unattended front end: one run, events on standard error, the report on standard output, exit code by rule.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use crate::cleanup::report::{Machine, Report};
+use crate::cleanup::report_text::{human_size, printable, render};
+use crate::cleanup::{Question, Settings, clean, list_runs, run, scan, undo};
+use crate::cli::{Ask, Options, Progress, Task};
+use crate::error::{Context, Error, Result};
+use crate::event::Event;
+use crate::threat::Signatures;
+
+/// Does what was asked and returns the exit code.
+///
+/// # Errors
+/// Wrong usage, a signature file or report folder that cannot be used, or a store that cannot be read. Whatever
+/// concerns a single disk is in the report instead.
+pub fn execute(options: &Options) -> Result<u8> {
+    let may_ask = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let writes = matches!(options.task, Task::Clean | Task::Undo { .. });
+    if writes && options.ask == Ask::Terminal && !may_ask {
+        return Err(Error::refused("ask for a yes", "there is no terminal to ask on")
+            .hint("give --yes to carry the plan out, or --dry-run to see it"));
+    }
+    let mut signatures = Signatures::builtin()?;
+    for file in &options.signatures {
+        signatures.add_file(file)?;
+    }
+    let mut reports = match &options.report_dir {
+        Some(folder) => Some(ReportFiles::create(folder, Timestamp::now())?),
+        None => None,
+    };
+    let settings = Settings {
+        signatures,
+        policy: options.policy.clone(),
+        store: options.store.clone(),
+        store_named: options.store_named,
+        dry_run: options.ask == Ask::DryRun,
+        options: options.for_report(),
+        clock: Timestamp::now,
+    };
+    let mut show = shower(options.progress);
+    let mut decide = |question: &Question<'_>| decide(options.ask, question);
+    if matches!(options.task, Task::ListRuns) {
+        for target in &options.targets {
+            let patient = crate::cleanup::discover::Patient::open(target)?;
+            for line in list_runs(&patient, &settings, &mut show)? {
+                out(&format!("{}\n", printable(&line)))?;
+            }
+        }
+        return Ok(0);
+    }
+    let (report, _) = run(&options.targets, &settings, machine(), &mut |patient| match &options.task {
+        Task::Clean => clean(patient, &settings, &mut decide, &mut show),
+        Task::Undo { which, only } => undo(patient, &settings, (which, *only), &mut decide, &mut show),
+        Task::List | Task::Scan | Task::ListRuns => scan(patient, &settings, &mut show),
+    })?;
+    if let Some(files) = &mut reports {
+        files.write(&report)?;
+    }
+    out(&if options.json { report.to_json()? } else { render(&report) })?;
+    Ok(report.exit_code)
+}
+
+/// Prints to standard output; a reader that has had enough is no failure.
+fn out(text: &str) -> Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.doing("print"),
+    }
+}
+
+fn shower(progress: Progress) -> impl FnMut(Event) {
+    let plain = match progress {
+        Progress::Auto => std::io::stderr().is_terminal(),
+        Progress::Plain => true,
+        Progress::Json | Progress::None => false,
+    };
+    move |event| {
+        let line = if progress == Progress::Json {
+            serde_json::to_string(&event).ok()
+        } else if plain {
+            words(&event)
+        } else {
+            None
+        };
+        if let Some(line) = line {
+            // Progress that nobody reads is no reason to stop a cure.
+            let _ = writeln!(std::io::stderr().lock(), "{line}");
+        }
+    }
+}
+
+/// One event as a line; none for those that only move a bar.
+fn words(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::Target { path, size } => format!("looking at {} ({})", printable(&path.to_string_lossy()), human_size(*size)),
+        Event::Volume { start, filesystem } => format!("  volume at {start:#x}: {filesystem}"),
+        Event::Progress { .. } => return None,
+        Event::Install { root, product } => format!("  {} in {}", printable(product), printable(root)),
+        Event::Found { grade, what } => format!("    [{grade}] {}", printable(what)),
+        Event::StoreReady { folder } => format!("the record is safe in {}; now the disk is written", folder.display()),
+        Event::Written { path, sectors } => format!("  written: {}, {sectors} sectors", printable(path)),
+        Event::Verified { good: true } => "verified: read back from the device, all as planned".to_owned(),
+        Event::Verified { good: false } => "NOT VERIFIED: see the report".to_owned(),
+        Event::Note { text } => format!("note: {}", printable(text)),
+    })
+}
+
+fn decide(ask: Ask, question: &Question<'_>) -> bool {
+    let mut text = String::new();
+    match question {
+        Question::Clean(plan) => {
+            text.push_str("\nThe plan:\n");
+            plan.changes().for_each(|change| text.push_str(&format!("  {}\n", printable(&change.to_string()))));
+            plan.notes.iter().for_each(|note| text.push_str(&format!("  note: {}\n", printable(note))));
+        }
+        Question::Undo(undo) | Question::TakeBackFirst(undo) => {
+            if matches!(question, Question::TakeBackFirst(_)) {
+                text.push_str("\nAn earlier run on this disk was cut. It is taken back before anything else:\n");
+            } else {
+                text.push_str("\nThis brings back what the run removed:\n");
+            }
+            text.push_str(&format!("  run {}\n", undo.run_id));
+            for change in undo.plan.changes() {
+                text.push_str(&format!("  take back: {}\n", printable(&change.to_string())));
+            }
+            for (change, why) in &undo.left {
+                text.push_str(&format!("  left: {}: {}\n", printable(&change.to_string()), printable(why)));
+            }
+        }
+    }
+    // What cannot be shown cannot be asked for; the answer is then no.
+    if write!(std::io::stderr().lock(), "{text}").is_err() {
+        return ask == Ask::Yes;
+    }
+    match ask {
+        Ask::Yes => true,
+        Ask::DryRun => false,
+        Ask::Terminal => {
+            let _ = write!(std::io::stderr().lock(), "\nCarry it out? Only y means yes: ");
+            let mut answer = String::new();
+            std::io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "y"
+        }
+    }
+}
+
+/// The machine as its firmware tells (SMBIOS, as the kernel shows it).
+fn machine() -> Machine {
+    let field = |name: &str| {
+        let text = std::fs::read_to_string(format!("/sys/class/dmi/id/{name}")).ok()?;
+        let text = text.trim();
+        (!text.is_empty()).then(|| text.to_owned())
+    };
+    Machine {
+        maker: field("sys_vendor"),
+        model: field("product_name"),
+        serial: field("product_serial"),
+        computer_name: None,
+    }
+}
+
+/// The report's files, made before a disk is touched.
+struct ReportFiles {
+    json: (File, std::path::PathBuf),
+    text: (File, std::path::PathBuf),
+}
+
+impl ReportFiles {
+    fn create(folder: &Path, now: Timestamp) -> Result<Self> {
+        std::fs::create_dir_all(folder).doing("make the folder for reports").map_err(|e| e.device(folder))?;
+        let stem = format!("deblast-{}", now.strftime("%Y%m%d-%H%M%S"));
+        for number in 1..10_000 {
+            let name = if number == 1 { stem.clone() } else { format!("{stem}-{number}") };
+            let path = |extension: &str| folder.join(format!("{name}.{extension}"));
+            match new_file(&path("json")) {
+                Ok(json) => {
+                    let text = new_file(&path("txt")).doing("make the report").map_err(|e| e.device(path("txt")))?;
+                    return Ok(Self { json: (json, path("json")), text: (text, path("txt")) });
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(Error::io("make the report", e).device(path("json"))),
+            }
+        }
+        Err(Error::refused("make the report", "every name for it is taken").device(folder))
+    }
+
+    fn write(&mut self, report: &Report) -> Result<()> {
+        for ((file, path), content) in [(&mut self.json, report.to_json()?), (&mut self.text, render(report))] {
+            file.write_all(content.as_bytes())
+                .and_then(|()| file.sync_all())
+                .doing("write the report")
+                .map_err(|e| e.device(&*path))?;
+        }
+        Ok(())
+    }
+}
+
+fn new_file(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}

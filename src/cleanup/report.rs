@@ -1,0 +1,366 @@
+//! Last step: what was found and done, as one document. Front ends show it; none derives anything from it.
+
+use serde::Serialize;
+
+use crate::cleanup::discover::Patient;
+use crate::cleanup::inspect::{Exam, InstallExam, VolumeExam};
+use crate::cleanup::verdict::{Facts, Hole, Verdict, exit_code, of_run};
+use crate::digest::Sha256;
+use crate::disk::Kind;
+use crate::error::{Error, Result};
+use crate::finding::{DcomState, Finding, PatchState};
+
+/// Version of the document. Its JSON Schema is `docs/report-1.schema.json`.
+pub const SCHEMA: &str = "deblast.report/1";
+
+/// The program that made the report.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tool {
+    /// `deblast`.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+}
+
+/// The machine that the disks are in, as its firmware tells; what it does not tell is null.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Machine {
+    /// Maker.
+    pub maker: Option<String>,
+    /// Model.
+    pub model: Option<String>,
+    /// Serial number.
+    pub serial: Option<String>,
+    /// Name of the computer, where all installs agree on one.
+    pub computer_name: Option<String>,
+}
+
+/// Identity of a disk as it tells itself.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct DiskIdentity {
+    /// Model.
+    pub model: Option<String>,
+    /// Serial number.
+    pub serial: Option<String>,
+}
+
+/// A volume that was looked at.
+#[derive(Clone, Debug, Serialize)]
+pub struct VolumeReport {
+    /// Byte offset on the target.
+    pub start: u64,
+    /// File system in words.
+    pub filesystem: String,
+    /// Version of the file system.
+    pub version: Option<String>,
+    /// What is particular about it.
+    pub state: Vec<String>,
+    /// Why no verdict can rest on it; null where all was read.
+    pub problem: Option<String>,
+}
+
+/// What is known of the hole.
+#[derive(Clone, Debug, Serialize)]
+pub struct HoleReport {
+    /// Whether it is closed.
+    pub closed: bool,
+    /// MS03-026 or a successor.
+    pub patch: PatchState,
+    /// DCOM.
+    pub dcom: DcomState,
+    /// The packet filter.
+    pub filter: crate::finding::FilterState,
+}
+
+/// One Windows install.
+#[derive(Clone, Debug, Serialize)]
+pub struct InstallReport {
+    /// The volume that it is on.
+    pub volume: VolumeReport,
+    /// System root.
+    pub system_root: String,
+    /// ProductName.
+    pub product: Option<String>,
+    /// Kind of product.
+    pub product_type: Option<crate::windows::install::ProductType>,
+    /// CurrentVersion.
+    pub version: Option<String>,
+    /// CurrentBuildNumber.
+    pub build: Option<String>,
+    /// Service pack number.
+    pub service_pack: Option<u32>,
+    /// Name of the machine.
+    pub computer_name: Option<String>,
+    /// The verdict on this install.
+    pub verdict: Verdict,
+    /// Why the verdict could not be better, where something could not be read or was refused.
+    pub problems: Vec<String>,
+    /// The hole.
+    pub hole: HoleReport,
+    /// Suspects and restorable copies that are there still.
+    pub suspects: usize,
+    /// What was found.
+    pub findings: Vec<Finding>,
+    /// What else there is to know.
+    pub notes: Vec<String>,
+}
+
+/// One target.
+#[derive(Clone, Debug, Serialize)]
+pub struct TargetReport {
+    /// Node or image file.
+    pub path: String,
+    /// `block_device` or `image`.
+    pub kind: &'static str,
+    /// Size in bytes; null where it could not be opened.
+    pub size: Option<u64>,
+    /// What it tells of itself.
+    pub disk: DiskIdentity,
+    /// Why it could not be judged or was refused; null where it was.
+    pub note: Option<String>,
+    /// What was done to it, in words: taken back first, refused, nothing to do.
+    pub remarks: Vec<String>,
+    /// RUN-ID of the run that wrote it; null where nothing was written.
+    pub run_id: Option<String>,
+    /// Its volumes.
+    pub volumes: Vec<VolumeReport>,
+    /// The Windows installs on it.
+    pub installs: Vec<InstallReport>,
+}
+
+/// One file that was written.
+#[derive(Clone, Debug, Serialize)]
+pub struct ChangedFile {
+    /// Target that holds it.
+    pub target: String,
+    /// Its path.
+    pub path: String,
+    /// Digest of its content before.
+    pub sha256_before: Sha256,
+    /// Digest of its content after; null where it could not be read.
+    pub sha256_after: Option<Sha256>,
+    /// What was changed in it.
+    pub what: Vec<String>,
+    /// What became of it: `verified`, `failed`, or `left`.
+    pub outcome: crate::finding::Outcome,
+    /// What is amiss.
+    pub why: Option<String>,
+}
+
+/// The whole document.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
+    /// The program.
+    pub tool: Tool,
+    /// RUN-ID of the first run that wrote; null where nothing was written.
+    pub run_id: Option<String>,
+    /// When it began, by the clock of the machine.
+    pub started: String,
+    /// When it ended.
+    pub finished: String,
+    /// The machine.
+    pub machine: Machine,
+    /// What was asked.
+    pub options: serde_json::Value,
+    /// The verdict of the run.
+    pub verdict: Verdict,
+    /// The exit code.
+    pub exit_code: u8,
+    /// The targets.
+    pub targets: Vec<TargetReport>,
+    /// Each file that was touched.
+    pub changes: Vec<ChangedFile>,
+    /// What to do next.
+    pub next_steps: Vec<String>,
+    /// Digest over the document without this field: finds damage, proves no author.
+    pub hash: String,
+}
+
+impl VolumeReport {
+    fn of(exam: &VolumeExam) -> Self {
+        Self {
+            start: exam.start,
+            filesystem: exam.filesystem.clone(),
+            version: exam.version.clone(),
+            state: exam.state.clone(),
+            problem: exam.problem.clone(),
+        }
+    }
+}
+
+impl TargetReport {
+    /// A target that could not be looked at, or was refused before it was.
+    pub fn unread(path: &std::path::Path, why: &Error) -> Self {
+        Self {
+            path: path.display().to_string(),
+            kind: "image",
+            size: None,
+            disk: DiskIdentity::default(),
+            note: Some(why.to_string()),
+            remarks: Vec::new(),
+            run_id: None,
+            volumes: Vec::new(),
+            installs: Vec::new(),
+        }
+    }
+
+    /// What was found on a patient; `after` is the exam made when all was written, where something was.
+    /// `undetermined` holds words for why nothing can be said of any install: a refused run, readers that disagree.
+    pub fn of(patient: &Patient, exam: &Exam, after: Option<&Exam>, undetermined: &[String]) -> Self {
+        let mut installs = Vec::new();
+        for (index, volume) in exam.volumes.iter().enumerate() {
+            let again = after.and_then(|after| after.volumes.get(index));
+            for install in &volume.installs {
+                let same = |other: &&InstallExam| other.evidence.root == install.evidence.root;
+                let after = again.and_then(|volume| volume.installs.iter().find(same));
+                installs.push(install_report(volume, install, after, again.is_some(), undetermined));
+            }
+        }
+        Self {
+            path: patient.disk.path.display().to_string(),
+            kind: match patient.disk.kind {
+                Kind::BlockDevice => "block_device",
+                Kind::Image => "image",
+            },
+            size: Some(patient.disk.size),
+            disk: DiskIdentity { model: patient.disk.model.clone(), serial: patient.disk.serial.clone() },
+            note: None,
+            remarks: patient.disk.notes.clone(),
+            run_id: None,
+            volumes: exam.volumes.iter().map(VolumeReport::of).collect(),
+            installs,
+        }
+    }
+
+    /// Whether anything on it kept a verdict from resting on all of it.
+    fn unread_in_part(&self) -> bool {
+        self.note.is_some() || self.volumes.iter().any(|volume| volume.problem.is_some())
+    }
+}
+
+fn install_report(
+    volume: &VolumeExam,
+    install: &InstallExam,
+    after: Option<&InstallExam>,
+    inspected_again: bool,
+    undetermined: &[String],
+) -> InstallReport {
+    let mut problems: Vec<String> = undetermined.to_vec();
+    let unread = |exam: &InstallExam| exam.evidence.unread_hives.clone().into_iter();
+    for (role, why) in after.map_or_else(|| unread(install), unread) {
+        problems.push(format!("{role} could not be read: {why}"));
+    }
+    if inspected_again && after.is_none() {
+        problems.push("after the writing this install was not found again".to_owned());
+    }
+    let facts = Facts {
+        before: &install.findings,
+        after: after.map(|after| after.findings.as_slice()),
+        undetermined: !problems.is_empty(),
+    };
+    let mut findings = install.findings.clone();
+    // What only the second look saw: told, unless it is what became of something told already.
+    let known = |finding: &Finding| {
+        findings.iter().any(|old| old.check == finding.check && old.place == finding.place)
+    };
+    let news: Vec<Finding> =
+        after.map(|after| after.findings.iter().filter(|f| !known(f)).cloned().collect()).unwrap_or_default();
+    findings.extend(news);
+    let hole = Hole::of(after.map_or(&install.findings, |after| &after.findings));
+    let identity = &install.evidence.identity;
+    InstallReport {
+        volume: VolumeReport::of(volume),
+        system_root: install.evidence.root.to_string(),
+        product: identity.product.clone(),
+        product_type: identity.product_type,
+        version: identity.version.clone(),
+        build: identity.build.clone(),
+        service_pack: identity.service_pack,
+        computer_name: identity.computer_name.clone(),
+        verdict: facts.verdict(),
+        problems,
+        hole: HoleReport { closed: hole.is_closed(), patch: hole.patch, dcom: hole.dcom, filter: hole.filter },
+        suspects: facts.suspects(),
+        findings,
+        notes: install.notes.clone(),
+    }
+}
+
+/// What a report is made of.
+pub struct Parts {
+    /// When the run began and ended.
+    pub times: (String, String),
+    /// The machine, as far as its firmware tells.
+    pub machine: Machine,
+    /// What was asked.
+    pub options: serde_json::Value,
+    /// The targets.
+    pub targets: Vec<TargetReport>,
+    /// Each file that was touched.
+    pub changes: Vec<ChangedFile>,
+    /// The exit code where the verdict does not give it (undo).
+    pub exit_code: Option<u8>,
+    /// What to do next.
+    pub next_steps: Vec<String>,
+}
+
+impl Report {
+    /// Computes verdict, exit code and hash, once.
+    ///
+    /// # Errors
+    /// The document cannot be written as JSON.
+    pub fn new(parts: Parts) -> Result<Self> {
+        let installs: Vec<&InstallReport> = parts.targets.iter().flat_map(|target| &target.installs).collect();
+        let verdicts: Vec<Verdict> = installs.iter().map(|install| install.verdict).collect();
+        let verdict = of_run(&verdicts, parts.targets.iter().any(TargetReport::unread_in_part));
+        let suspects = installs.iter().map(|install| install.suspects).sum();
+        let mut machine = parts.machine;
+        let names: std::collections::BTreeSet<&String> =
+            installs.iter().filter_map(|install| install.computer_name.as_ref()).collect();
+        if let (Some(name), 1) = (names.first(), names.len()) {
+            machine.computer_name = Some((*name).clone());
+        }
+        let mut report = Self {
+            schema: SCHEMA,
+            tool: Tool { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },
+            run_id: parts.targets.iter().find_map(|target| target.run_id.clone()),
+            started: parts.times.0,
+            finished: parts.times.1,
+            machine,
+            options: parts.options,
+            verdict,
+            exit_code: parts.exit_code.unwrap_or_else(|| exit_code(verdict, suspects)),
+            targets: parts.targets,
+            changes: parts.changes,
+            next_steps: parts.next_steps,
+            hash: String::new(),
+        };
+        report.hash = report.compute_hash()?;
+        Ok(report)
+    }
+
+    /// SHA-256 over the compact JSON of the document without `hash`, its members in the order of their names.
+    fn compute_hash(&self) -> Result<String> {
+        let failed = |e| Error::library("write the report as JSON", e);
+        let mut value = serde_json::to_value(self).map_err(failed)?;
+        if let Some(members) = value.as_object_mut() {
+            members.remove("hash");
+        }
+        Ok(format!("sha256:{}", Sha256::of(serde_json::to_string(&value).map_err(failed)?.as_bytes())))
+    }
+
+    /// The document as JSON, for people to read too.
+    ///
+    /// # Errors
+    /// It cannot be written as JSON.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string_pretty(self)
+            .map(|mut text| {
+                text.push('\n');
+                text
+            })
+            .map_err(|e| Error::library("write the report as JSON", e))
+    }
+}

@@ -1,0 +1,205 @@
+//! The report as text: what a technician reads on the screen and finds beside the JSON.
+
+use std::fmt::Write as _;
+
+use crate::cleanup::report::{InstallReport, Report, TargetReport};
+use crate::cleanup::verdict::Verdict;
+use crate::finding::{DcomState, FilterState, Finding, PatchState};
+
+/// Text of a verdict, for people.
+pub fn explain(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Clean => "nothing found, and the hole is closed",
+        Verdict::Cleaned => "found, cured, and verified on the disk",
+        Verdict::Exposed => "no worm, but the hole that it comes through is open",
+        Verdict::Infected => "a worm, or what starts it, is on the disk",
+        Verdict::Undetermined => "something needed could not be read, or the run was refused",
+        Verdict::Failed => "a cure was tried and could not be verified",
+    }
+}
+
+/// Text from the patient's disk with everything that a terminal would act on made visible.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let plain = !c.is_control() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let escaped = (!plain).then(|| c.escape_unicode());
+            plain.then_some(c).into_iter().chain(escaped.into_iter().flatten())
+        })
+        .collect()
+}
+
+/// The whole report.
+pub fn render(report: &Report) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_report(&mut text, report);
+    text
+}
+
+fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
+    writeln!(out, "Deblast {} report", report.tool.version)?;
+    writeln!(out, "{} to {}", report.started, report.finished)?;
+    let machine = &report.machine;
+    let known = [&machine.maker, &machine.model, &machine.serial, &machine.computer_name];
+    let known: Vec<String> = known.into_iter().flatten().map(|text| printable(text)).collect();
+    if !known.is_empty() {
+        writeln!(out, "Machine: {}", known.join(", "))?;
+    }
+    writeln!(out)?;
+    writeln!(out, "VERDICT: {} - {}", report.verdict.to_string().to_uppercase(), explain(report.verdict))?;
+    for target in &report.targets {
+        write_target(out, target)?;
+    }
+    if !report.changes.is_empty() {
+        writeln!(out, "\nFiles written")?;
+        for change in &report.changes {
+            writeln!(out, "  {} ({})", printable(&change.path), change.outcome)?;
+            change.what.iter().try_for_each(|what| writeln!(out, "      {}", printable(what)))?;
+            writeln!(out, "      SHA-256 before {}", change.sha256_before)?;
+            match &change.sha256_after {
+                Some(after) => writeln!(out, "      SHA-256 after  {after}")?,
+                None => writeln!(out, "      SHA-256 after  could not be read")?,
+            }
+            if let Some(why) = &change.why {
+                writeln!(out, "      {}", printable(why))?;
+            }
+        }
+    }
+    if !report.next_steps.is_empty() {
+        writeln!(out, "\nNext steps")?;
+        for (number, step) in (1..).zip(&report.next_steps) {
+            writeln!(out, "  {number}. {step}")?;
+        }
+    }
+    writeln!(out, "\nExit code {}", report.exit_code)
+}
+
+fn write_target(out: &mut String, target: &TargetReport) -> std::fmt::Result {
+    write!(out, "\n{}", printable(&target.path))?;
+    if let Some(size) = target.size {
+        write!(out, ", {}", human_size(size))?;
+    }
+    for part in [&target.disk.model, &target.disk.serial].into_iter().flatten() {
+        write!(out, ", {}", printable(part))?;
+    }
+    writeln!(out)?;
+    if let Some(note) = &target.note {
+        writeln!(out, "  {}", printable(note))?;
+    }
+    if let Some(run) = &target.run_id {
+        writeln!(out, "  recorded as run {run}")?;
+    }
+    target.remarks.iter().try_for_each(|remark| writeln!(out, "  {}", printable(remark)))?;
+    for volume in &target.volumes {
+        let version = volume.version.as_deref().map(|v| format!(" {v}")).unwrap_or_default();
+        writeln!(out, "  volume at {:#x}: {}{version}", volume.start, volume.filesystem)?;
+        volume.state.iter().try_for_each(|state| writeln!(out, "    {}", printable(state)))?;
+        if let Some(problem) = &volume.problem {
+            writeln!(out, "    NOT JUDGED: {}", printable(problem))?;
+        }
+    }
+    if target.installs.is_empty() && target.note.is_none() {
+        writeln!(out, "  no Windows found")?;
+    }
+    target.installs.iter().try_for_each(|install| write_install(out, install))
+}
+
+fn write_install(out: &mut String, install: &InstallReport) -> std::fmt::Result {
+    let product = install.product.as_deref().unwrap_or("Windows");
+    let service_pack = match install.service_pack {
+        Some(0) | None => String::new(),
+        Some(number) => format!(" Service Pack {number}"),
+    };
+    writeln!(out, "  {} in {}", printable(&format!("{product}{service_pack}")), printable(&install.system_root))?;
+    let more = [&install.version, &install.build, &install.computer_name];
+    let more: Vec<String> = more.into_iter().flatten().map(|text| printable(text)).collect();
+    if !more.is_empty() {
+        writeln!(out, "    {}", more.join(", "))?;
+    }
+    writeln!(out, "    {}: {}", install.verdict, explain(install.verdict))?;
+    install.problems.iter().try_for_each(|problem| writeln!(out, "    {}", printable(problem)))?;
+    let hole = &install.hole;
+    let patch = match hole.patch {
+        PatchState::Fixed => "installed",
+        PatchState::Vulnerable => "missing",
+        PatchState::NotEstablished => "not established",
+    };
+    let dcom = match hole.dcom {
+        DcomState::Off => "off",
+        DcomState::OffNotHonoured => "off, but not honoured by this Windows",
+        DcomState::On => "on",
+        DcomState::NotEstablished => "not established",
+    };
+    let filter = match hole.filter {
+        FilterState::On => "on",
+        FilterState::Off => "off",
+        FilterState::NotEstablished => "not established",
+    };
+    let closed = if hole.closed { "closed" } else { "open" };
+    writeln!(out, "    the hole is {closed} (patch: {patch}; DCOM: {dcom}; packet filter: {filter})")?;
+    install.notes.iter().try_for_each(|note| writeln!(out, "    {}", printable(note)))?;
+    install.findings.iter().try_for_each(|finding| write_finding(out, finding))
+}
+
+fn write_finding(out: &mut String, finding: &Finding) -> std::fmt::Result {
+    let outcome = match finding.outcome {
+        crate::finding::Outcome::None => String::new(),
+        outcome => format!(" -> {outcome}"),
+    };
+    writeln!(out, "    [{}] {}: {}{outcome}", finding.grade, finding.check, printable(&finding.what))?;
+    writeln!(out, "        {}", printable(&finding.place))?;
+    let facts = &finding.facts;
+    if let Some(signature) = &facts.signature {
+        writeln!(out, "        signature: {}", printable(signature))?;
+    }
+    if let Some(data) = &facts.data {
+        writeln!(out, "        data: {}", printable(data))?;
+    }
+    if let Some(record) = facts.mft_record {
+        writeln!(out, "        MFT record {record}")?;
+    }
+    if let Some(digests) = &facts.digests {
+        writeln!(out, "        {} bytes, MD5 {}", digests.size, digests.md5)?;
+        writeln!(out, "        SHA-1 {}", digests.sha1)?;
+        writeln!(out, "        SHA-256 {}", digests.sha256)?;
+    }
+    if let Some(name) = &facts.name {
+        writeln!(out, "        name: {}", printable(name))?;
+    }
+    writeln!(out, "        why: {}", printable(&finding.why))?;
+    match &finding.action {
+        Some(action) => writeln!(out, "        action: {}", printable(action)),
+        None => Ok(()),
+    }
+}
+
+/// A size in bytes as people write it, in powers of 1024.
+pub fn human_size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    let mut shown = bytes;
+    while shown >= 10_240 && unit + 1 < UNITS.len() {
+        shown /= 1024;
+        unit += 1;
+    }
+    format!("{shown} {}", UNITS.get(unit).unwrap_or(&""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_names_reach_no_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb\nc\u{202e}d"), "a\\u{1b}[2Jb\\u{a}c\\u{202e}d");
+        assert_eq!(printable("Programme\\Übung"), "Programme\\Übung");
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(human_size(512), "512 bytes");
+        assert_eq!(human_size(96 << 20), "96 MiB");
+        assert_eq!(human_size(6 << 20), "6144 KiB");
+    }
+}

@@ -1,0 +1,383 @@
+//! The command line: what was typed ([`Args`]) and what it means ([`Options`]). Every cross-check of options is here.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::cleanup::Which;
+use crate::cleanup::undo::Only;
+use crate::error::{Error, Result};
+use crate::policy::{Dcom, Policy, Remove, Suspects};
+use crate::store::Store;
+
+/// Cleans an offline Windows disk of W32/Blaster: finds the Windows installs on it, shows what is wrong and what it
+/// would change, and after a yes removes the worm, disables DCOM, verifies, and can take it all back.
+#[derive(Debug, Parser)]
+#[command(name = "deblast", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXIT_CODES: &str = "Exit codes of scan and clean: 0 clean or cleaned; 1 exposed, infected, or suspects left; \
+2 undetermined, failed, or wrong usage.\nExit codes of undo: 0 all of it is as before the run; 1 something was left \
+because it has changed since; 2 refused or failed.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List disks, volumes and Windows installs; reads only
+    List {
+        #[command(flatten)]
+        targets: Targets,
+    },
+    /// Inspect and judge; reads only, mounts nothing, leaves every byte as it was
+    Scan {
+        #[command(flatten)]
+        targets: Targets,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Plan, confirm, apply, verify, report
+    Clean {
+        #[command(flatten)]
+        targets: Targets,
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        consent: Consent,
+        /// DCOM: disable it unless the patch is in (auto), in any case, or leave it
+        #[arg(long, value_enum, default_value_t)]
+        dcom: DcomArg,
+        /// Files and values that only look like a worm's
+        #[arg(long, value_enum, default_value_t)]
+        suspects: SuspectsArg,
+        /// How the name of an inert file goes away: by Windows at its next start, now, or never
+        #[arg(long, value_enum, default_value_t)]
+        remove: RemoveArg,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+    /// Take a run back, after a plan and a yes
+    Undo {
+        /// Disk, partition or image that was cleaned
+        target: PathBuf,
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        consent: Consent,
+        /// The run with this id
+        #[arg(long, value_name = "ID", conflicts_with = "last")]
+        run: Option<String>,
+        /// The newest run of which the disk still holds a change (default)
+        #[arg(long)]
+        last: bool,
+        /// List the runs of the store that belong to this disk, and stop
+        #[arg(long, conflicts_with_all = ["run", "last", "yes", "dry_run"])]
+        list: bool,
+        /// What is taken back: all; DCOM and packet filter; or the files' bytes
+        #[arg(long, value_enum, default_value_t)]
+        only: OnlyArg,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+struct Targets {
+    /// Whole disk, partition, or raw image of a disk or volume; none: every attached disk but the system's own
+    #[arg(value_name = "TARGET")]
+    targets: Vec<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+struct Common {
+    /// Print the report as one JSON document
+    #[arg(long)]
+    json: bool,
+    /// Write the report into this folder too, as NAME.json and NAME.txt; nothing is overwritten
+    #[arg(long, value_name = "DIR")]
+    report_dir: Option<PathBuf>,
+    /// Use the signatures of this TOML file beside the builtin ones; may be given several times
+    #[arg(long, value_name = "FILE")]
+    signatures: Vec<PathBuf>,
+    /// How progress is shown on standard error
+    #[arg(long, value_enum, default_value_t)]
+    progress: ProgressArg,
+}
+
+#[derive(Debug, ClapArgs)]
+struct Consent {
+    /// Ask nothing: yes to the plan
+    #[arg(long, conflicts_with = "dry_run")]
+    yes: bool,
+    /// Stop after the plan
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+struct StoreArg {
+    /// Where records of runs are kept [default: /var/lib/deblast, or ~/.local/state/deblast when not root]
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+}
+
+/// Spells an option's words out once and gives each its meaning.
+macro_rules! choice {
+    ($name:ident => $meaning:ty { $($(#[$attribute:meta])* $variant:ident => $value:expr),+ $(,)? }) => {
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+        enum $name { $($(#[$attribute])* $variant),+ }
+
+        impl $name {
+            fn meaning(self) -> $meaning {
+                match self { $(Self::$variant => $value),+ }
+            }
+        }
+    };
+}
+
+choice!(DcomArg => Dcom {
+    #[default] Auto => Dcom::Auto,
+    Disable => Dcom::Disable,
+    Leave => Dcom::Leave,
+});
+choice!(SuspectsArg => Suspects {
+    #[default] Leave => Suspects::Leave,
+    Quarantine => Suspects::Quarantine,
+});
+choice!(RemoveArg => Option<Remove> {
+    #[default] AtBoot => Some(Remove::AtBoot),
+    Now => None,
+    Never => Some(Remove::Never),
+});
+choice!(OnlyArg => Only {
+    #[default] All => Only::All,
+    Protection => Only::Protection,
+    Files => Only::Files,
+});
+choice!(ProgressArg => Progress {
+    #[default] Auto => Progress::Auto,
+    Plain => Progress::Plain,
+    Json => Progress::Json,
+    None => Progress::None,
+});
+
+/// How progress is shown on standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Plain on a terminal, none elsewhere.
+    Auto,
+    /// A line for each thing that happened.
+    Plain,
+    /// An event a line, as JSON.
+    Json,
+    /// Nothing.
+    None,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Task {
+    /// List disks, volumes and installs.
+    List,
+    /// Inspect and judge.
+    Scan,
+    /// The whole path.
+    Clean,
+    /// Take a run back.
+    Undo {
+        /// Which.
+        which: Which,
+        /// What of it.
+        only: Only,
+    },
+    /// List the runs that belong to a disk.
+    ListRuns,
+}
+
+/// Whether the plan is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Ask on the terminal.
+    Terminal,
+    /// Yes.
+    Yes,
+    /// Stop after the plan.
+    DryRun,
+}
+
+/// What was meant.
+#[derive(Debug)]
+pub struct Options {
+    /// What is to be done.
+    pub task: Task,
+    /// To which disks; none: every attached one.
+    pub targets: Vec<PathBuf>,
+    /// Whether the plan is carried out.
+    pub ask: Ask,
+    /// What the technician decided.
+    pub policy: Policy,
+    /// More signatures.
+    pub signatures: Vec<PathBuf>,
+    /// Report as JSON on standard output.
+    pub json: bool,
+    /// Report into this folder.
+    pub report_dir: Option<PathBuf>,
+    /// How progress is shown.
+    pub progress: Progress,
+    /// Where records are kept.
+    pub store: Store,
+    /// Whether that place was named.
+    pub store_named: bool,
+}
+
+impl Args {
+    /// Resolves what was typed. None: no command was given.
+    ///
+    /// # Errors
+    /// Options that cannot be meant together, or that this version does not have yet.
+    pub fn resolve(self) -> Result<Option<Options>> {
+        let Some(command) = self.command else { return Ok(None) };
+        let mut options = Options {
+            task: Task::List,
+            targets: Vec::new(),
+            ask: Ask::Terminal,
+            policy: Policy::default(),
+            signatures: Vec::new(),
+            json: false,
+            report_dir: None,
+            progress: Progress::Auto,
+            store: Store::at(default_store()),
+            store_named: false,
+        };
+        match command {
+            Command::List { targets } => options.targets = targets.targets,
+            Command::Scan { targets, common } => {
+                options.task = Task::Scan;
+                options.targets = targets.targets;
+                options.take_common(common);
+            }
+            Command::Clean { targets, common, consent, dcom, suspects, remove, store } => {
+                options.task = Task::Clean;
+                options.targets = targets.targets;
+                options.take_common(common);
+                options.take_consent(&consent);
+                options.take_store(store)?;
+                let remove = remove.meaning().ok_or_else(|| {
+                    Error::refused("remove names now", "this version does not mount a patient's volume")
+                        .hint("use --remove at-boot (Windows deletes the name at its next start) or --remove never")
+                })?;
+                options.policy = Policy { dcom: dcom.meaning(), suspects: suspects.meaning(), remove };
+            }
+            Command::Undo { target, common, consent, run, last: _, list, only, store } => {
+                options.task = match (list, run) {
+                    (true, _) => Task::ListRuns,
+                    (false, Some(id)) => Task::Undo { which: Which::Run(id), only: only.meaning() },
+                    (false, None) => Task::Undo { which: Which::Last, only: only.meaning() },
+                };
+                options.targets = vec![target];
+                options.take_common(common);
+                options.take_consent(&consent);
+                options.take_store(store)?;
+            }
+        }
+        Ok(Some(options))
+    }
+}
+
+impl Options {
+    fn take_common(&mut self, common: Common) {
+        self.json = common.json;
+        self.report_dir = common.report_dir;
+        self.signatures = common.signatures;
+        self.progress = common.progress.meaning();
+    }
+
+    fn take_consent(&mut self, consent: &Consent) {
+        self.ask = match (consent.yes, consent.dry_run) {
+            (true, _) => Ask::Yes,
+            (_, true) => Ask::DryRun,
+            _ => Ask::Terminal,
+        };
+    }
+
+    fn take_store(&mut self, store: StoreArg) -> Result<()> {
+        let Some(path) = store.store else { return Ok(()) };
+        if path.as_os_str() == "disk" {
+            return Err(Error::refused(
+                "keep the record on the patient's disk",
+                "this version does not mount a patient's volume",
+            )
+            .hint("give a folder on another disk or stick; ./disk names a folder of that name"));
+        }
+        self.store = Store::at(path);
+        self.store_named = true;
+        Ok(())
+    }
+
+    /// What was asked, for the report.
+    pub fn for_report(&self) -> serde_json::Value {
+        let command = match &self.task {
+            Task::List => "list",
+            Task::Scan => "scan",
+            Task::Clean => "clean",
+            Task::Undo { .. } | Task::ListRuns => "undo",
+        };
+        serde_json::json!({
+            "command": command,
+            "dry_run": self.ask == Ask::DryRun,
+            "policy": self.policy,
+            "signatures": self.signatures,
+            "store": self.store.root(),
+        })
+    }
+}
+
+/// `/var/lib/deblast` for root, else the user's own place for state.
+fn default_store() -> PathBuf {
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_else(|| PathBuf::from("/"));
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    match state {
+        _ if is_root => PathBuf::from("/var/lib/deblast"),
+        Some(state) => state.join("deblast"),
+        None => home.join(".local/state/deblast"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn resolve(words: &[&str]) -> Result<Option<Options>> {
+        Args::try_parse_from(["deblast"].iter().chain(words)).unwrap().resolve()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn words_become_meanings() {
+        let options = resolve(&["clean", "--yes", "--dcom", "leave", "--store", "/s", "/dev/sdx"]).unwrap().unwrap();
+        assert_eq!(options.ask, Ask::Yes);
+        assert_eq!(options.policy.dcom, Dcom::Leave);
+        assert!(options.store_named);
+        assert_eq!(options.targets, [PathBuf::from("/dev/sdx")]);
+        assert!(resolve(&[]).unwrap().is_none());
+        let undo = resolve(&["undo", "x", "--only", "protection"]).unwrap().unwrap();
+        assert!(matches!(undo.task, Task::Undo { which: Which::Last, only: Only::Protection }));
+    }
+
+    #[test]
+    fn what_is_not_there_yet_is_refused_in_words() {
+        let now = resolve(&["clean", "--remove", "now", "x"]).unwrap_err().to_string();
+        assert!(now.contains("--remove at-boot"), "{now}");
+        let disk = resolve(&["clean", "--store", "disk", "x"]).unwrap_err().to_string();
+        assert!(disk.contains("another disk or stick"), "{disk}");
+        assert!(Args::try_parse_from(["deblast", "clean", "--yes", "--dry-run", "x"]).is_err());
+    }
+}
