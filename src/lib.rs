@@ -10,7 +10,9 @@
 
 pub mod change;
 pub mod digest;
+pub mod disk;
 pub mod error;
 pub mod finding;
 pub mod path;
 pub mod policy;
+pub mod volume;
