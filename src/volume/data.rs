@@ -1,0 +1,237 @@
+//! Data of a file: all attributes of its base record and extensions ($ATTRIBUTE_LIST), its runs put together, its
+//! bytes read.
+
+use std::collections::BTreeSet;
+
+use super::bytes::{len_of, len64, u16_at, u32_at, u64_at};
+use super::mft::Mft;
+use super::record::{Attribute, Body, ClusterRun, Record, data_flag, kind, reference};
+use super::{Extents, Run};
+use crate::error::{Error, Result};
+
+/// Longest $ATTRIBUTE_LIST that is followed, in bytes (what Windows itself allows).
+const LIST_LIMIT: u64 = 256 << 10;
+/// How many extension records of one file are read.
+const EXTENSION_LIMIT: usize = 4096;
+/// How much of a file is read at once, in bytes.
+const PIECE: u64 = 1 << 20;
+
+/// Shows all attributes of a base record to `visit`, then those of the extension records that its $ATTRIBUTE_LIST
+/// names (`true`).
+pub(super) fn for_each_attribute(
+    mft: &Mft,
+    base: &Record<'_>,
+    visit: &mut dyn FnMut(&Attribute<'_>, bool) -> Result<()>,
+) -> Result<()> {
+    let mut list = None;
+    for attribute in base.attributes() {
+        let attribute = attribute?;
+        if attribute.kind == kind::ATTRIBUTE_LIST {
+            let doing = || format!("read $ATTRIBUTE_LIST of MFT record {}", base.number);
+            let mut content = Content::default();
+            content.add(mft, &attribute, false)?;
+            list = Some(content.read(mft, LIST_LIMIT).map_err(|error| error.within(doing()))?);
+        }
+        visit(&attribute, false)?;
+    }
+    let Some(list) = list else { return Ok(()) };
+    for (number, sequence) in extensions(&list, base)? {
+        let doing = || format!("follow $ATTRIBUTE_LIST of MFT record {}", base.number);
+        let owned = mft.record(number).map_err(|error| error.within(doing()))?;
+        let extension = owned.as_ref().map(super::mft::OwnedRecord::record);
+        let extension = extension
+            .filter(|record| record.sequence() == sequence)
+            .filter(|record| record.base() == Some((base.number, base.sequence())));
+        let Some(extension) = extension else {
+            let expected = format!("MFT record {number} sequence {sequence} as an extension of this one");
+            return Err(Error::mismatch(doing(), base.place, expected, "another, or none"));
+        };
+        for attribute in extension.attributes() {
+            visit(&attribute?, true)?;
+        }
+    }
+    Ok(())
+}
+
+/// The extension records that an attribute list names, each once.
+fn extensions(list: &[u8], base: &Record<'_>) -> Result<BTreeSet<(u64, u16)>> {
+    let doing = || format!("read $ATTRIBUTE_LIST of MFT record {}", base.number);
+    let mut found = BTreeSet::new();
+    let mut at = 0;
+    while at < list.len() && u32_at(list, at).is_some_and(|kind| kind != 0 && kind != kind::END) {
+        let length = usize::from(u16_at(list, at + 4).unwrap_or(0));
+        let (true, Some(value)) = (length >= 0x1a, u64_at(list, at + 16)) else {
+            let found = format!("one of {length} bytes at {at:#x} of the list");
+            return Err(Error::mismatch(doing(), base.place, "an entry of 26 bytes or more", found));
+        };
+        let (number, sequence) = reference(value);
+        if number != base.number {
+            found.insert((number, sequence));
+        }
+        if found.len() > EXTENSION_LIMIT {
+            return Err(Error::refused(doing(), format!("more than {EXTENSION_LIMIT} extension records")));
+        }
+        at += length;
+    }
+    Ok(found)
+}
+
+/// The unnamed attribute of a type, put together from all its parts; none where the file has none.
+pub(super) fn content(mft: &Mft, base: &Record<'_>, kind: u32) -> Result<Option<Content>> {
+    let mut content = None;
+    for_each_attribute(mft, base, &mut |attribute, in_extension| {
+        if attribute.kind == kind && !attribute.is_named() {
+            content.get_or_insert_with(Content::default).add(mft, attribute, in_extension)?;
+        }
+        Ok(())
+    })?;
+    if let Some(content) = &mut content {
+        content.runs.sort_by_key(|run| run.vcn);
+    }
+    Ok(content)
+}
+
+/// One attribute's data: its bytes where resident, else its runs in the order of the file. Sizes in bytes.
+#[derive(Default)]
+pub(super) struct Content {
+    resident: Option<Vec<u8>>,
+    pub(super) runs: Vec<ClusterRun>,
+    pub(super) size: u64,
+    pub(super) initialised: u64,
+    pub(super) allocated: u64,
+    pub(super) flags: u16,
+    pub(super) in_extension: bool,
+    seen_first: bool,
+}
+
+impl Content {
+    /// Adds one part.
+    fn add(&mut self, mft: &Mft, attribute: &Attribute<'_>, in_extension: bool) -> Result<()> {
+        self.in_extension |= in_extension;
+        let is_first = match &attribute.body {
+            Body::Resident(_) => true,
+            Body::NonResident(data) => data.lowest == 0,
+        };
+        if is_first && self.seen_first {
+            return Err(attribute.error("put the data together", "one unnamed attribute of the type", "two"));
+        }
+        self.seen_first |= is_first;
+        match &attribute.body {
+            Body::Resident(value) => {
+                self.size = len64(value.len());
+                self.initialised = self.size;
+                self.resident = Some(value.to_vec());
+                self.flags = attribute.flags;
+            }
+            Body::NonResident(data) => {
+                if data.lowest == 0 {
+                    (self.size, self.initialised) = (data.size, data.initialised);
+                    (self.allocated, self.flags) = (data.allocated, attribute.flags);
+                }
+                self.runs.extend(attribute.runs(&mft.geometry)?);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_resident(&self) -> bool {
+        self.resident.is_some()
+    }
+
+    /// Refuses runs that do not tile the file from its first byte to its last.
+    fn check(&self, cluster: u64) -> Result<()> {
+        let doing = "put the data runs together";
+        let mut vcn = 0;
+        for run in &self.runs {
+            if run.vcn != vcn {
+                let why = format!("expected a run for VCN {vcn}, found one for {}", run.vcn);
+                return Err(Error::refused(doing, why));
+            }
+            vcn += run.count;
+        }
+        let held = vcn.saturating_mul(cluster);
+        if held < self.size || self.initialised > self.size {
+            let why = format!(
+                "the sizes contradict each other: runs for {held} bytes, size {}, initialised size {}",
+                self.size, self.initialised
+            );
+            return Err(Error::refused(doing, why));
+        }
+        Ok(())
+    }
+
+    /// The runs as places, for data without holes.
+    pub(super) fn extents(&self, mft: &Mft) -> Result<Extents> {
+        let cluster = mft.geometry.cluster;
+        self.check(cluster)?;
+        let mut runs: Vec<Run> = Vec::new();
+        for run in &self.runs {
+            let Some(lcn) = run.lcn else {
+                let why = format!("a hole at VCN {}, though the file is not marked sparse", run.vcn);
+                return Err(Error::refused("put the data runs together", why));
+            };
+            let next =
+                Run { file_offset: run.vcn * cluster, place: lcn * cluster, length: run.count * cluster };
+            match runs.last_mut().filter(|last| last.place + last.length == next.place) {
+                Some(last) => last.length += next.length,
+                None => runs.push(next),
+            }
+        }
+        let held: u64 = runs.iter().map(|run| run.length).sum();
+        if held != self.allocated {
+            let why = format!("runs for {held} bytes, where {} are allocated", self.allocated);
+            return Err(Error::refused("put the data runs together", why));
+        }
+        Ok(Extents { runs, size: self.size, initialised: self.initialised, allocated: self.allocated })
+    }
+
+    /// The whole data, at most `max` bytes of it.
+    pub(super) fn read(&self, mft: &Mft, max: u64) -> Result<Vec<u8>> {
+        if self.size > max {
+            let why = format!("it has {} bytes, more than the {max} that are allowed here", self.size);
+            return Err(Error::refused("read the data", why));
+        }
+        let mut all = Vec::with_capacity(len_of(self.size));
+        self.read_pieces(mft, &mut |piece| {
+            all.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// The data in pieces, in its order. Holes, and what lies behind the initialised size, are zeros.
+    pub(super) fn read_pieces(&self, mft: &Mft, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        if let Some(bytes) = &self.resident {
+            return take(bytes);
+        }
+        if self.flags & data_flag::ENCRYPTED != 0 {
+            return Err(Error::refused("read the data", "it is encrypted (EFS)"));
+        }
+        if self.flags & data_flag::COMPRESSED != 0 {
+            return Err(Error::refused("read the data", "it is compressed, which is not read yet"));
+        }
+        let cluster = mft.geometry.cluster;
+        self.check(cluster)?;
+        let mut buffer = vec![0; len_of(PIECE.min(self.size))];
+        for run in &self.runs {
+            let start = run.vcn * cluster;
+            let end = (start + run.count * cluster).min(self.size);
+            let mut at = start;
+            while at < end {
+                let length = (end - at).min(PIECE);
+                let piece = buffer.get_mut(..len_of(length)).unwrap_or_default();
+                let (on_disk, zeros) =
+                    piece.split_at_mut(len_of(self.initialised.saturating_sub(at).min(length)));
+                zeros.fill(0);
+                match run.lcn {
+                    _ if on_disk.is_empty() => {}
+                    Some(lcn) => mft.device.read_at(lcn * cluster + (at - start), on_disk)?,
+                    None => on_disk.fill(0),
+                }
+                take(piece)?;
+                at += length;
+            }
+        }
+        Ok(())
+    }
+}

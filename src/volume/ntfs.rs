@@ -1,0 +1,563 @@
+//! An NTFS volume from outside: who it is, the one scan over its MFT, single files, their data and places.
+//!
+//! Records are decoded by us (record.rs, mft.rs, data.rs); the `ntfs` crate, a reader that is not ours, walks the
+//! directory indexes for [`NtfsVolume::find`]. Nothing is assumed of the version (1.2 of NT 4.0 to 3.1), of
+//! the sector, cluster and record sizes. Source: the Linux-NTFS documentation.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::sync::Arc;
+
+use ntfs::Ntfs;
+use ntfs::indexes::NtfsFileNameIndex;
+
+use super::bytes::{len_of, len64, u8_at, u16_at, u32_at, u64_at};
+use super::data::{self, Content};
+use super::fence::fenced;
+use super::mft::{Met, Mft};
+use super::paths::Parents;
+use super::recognise::Geometry;
+use super::record::{Attribute, Body, Name, Namespace, Record, data_flag, kind, text};
+use super::{Extents, ReadAt, SECTOR, proof};
+use crate::change::{FileId, VolumeId};
+use crate::error::{Error, Result};
+use crate::path::WinPath;
+
+/// How many problems of a scan are kept in words; all are counted.
+const PROBLEM_LIMIT: usize = 100;
+/// MFT record of the root directory.
+pub(super) const ROOT: u64 = 5;
+
+/// An opened NTFS volume.
+pub struct NtfsVolume {
+    mft: Mft,
+    version: (u8, u8),
+    dirty: bool,
+    label: Option<String>,
+}
+
+/// What one MFT record tells of a file at no further read.
+#[derive(Debug)]
+pub struct Candidate<'a> {
+    /// Its identity.
+    pub id: FileId,
+    /// All its names, in all directories and name spaces.
+    pub names: &'a [Name],
+    /// Size of the unnamed $DATA in bytes.
+    pub size: u64,
+    /// Initialised size of the unnamed $DATA in bytes.
+    pub initialised: u64,
+    /// Attributes (read-only 1, hidden 2, system 4 and so on) of $STANDARD_INFORMATION.
+    pub attributes: u32,
+    /// Whether it is a directory.
+    pub is_directory: bool,
+    /// Where the unnamed $DATA is.
+    pub storage: &'a Storage,
+    /// Names of its other $DATA streams.
+    pub streams: &'a [String],
+}
+
+/// How the unnamed $DATA of a file is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In the MFT record (or there is none).
+    Resident,
+    /// In clusters of its own, as it is.
+    Plain,
+    /// LZNT1-compressed.
+    Compressed,
+    /// With holes.
+    Sparse,
+    /// By EFS.
+    Encrypted,
+    /// In clusters told by other MFT records than the file's own, in words.
+    AttributeList(String),
+}
+
+/// What is known of one file or directory.
+#[derive(Clone, Debug)]
+pub struct FileFacts {
+    /// Its identity.
+    pub id: FileId,
+    /// Path by its first long name; below `$Orphan` where its directory is no more.
+    pub path: WinPath,
+    /// Paths by all long names (hard links).
+    pub paths: Vec<WinPath>,
+    /// The first 8.3 name beside a long one.
+    pub short_name: Option<String>,
+    /// Size of the unnamed $DATA in bytes.
+    pub size: u64,
+    /// Initialised size of the unnamed $DATA in bytes: behind it the file reads as zeros.
+    pub initialised: u64,
+    /// Where the unnamed $DATA is.
+    pub storage: Storage,
+    /// Attributes (read-only 1, hidden 2, system 4 and so on) of $STANDARD_INFORMATION.
+    pub attributes: u32,
+    /// Created, modified, record changed, accessed: units of 100 ns since 1601.
+    pub times: [u64; 4],
+    /// Names of its other $DATA streams.
+    pub streams: Vec<String>,
+    /// Whether it is a directory.
+    pub is_directory: bool,
+    /// Whether none of its names leads to the root: a directory above is no more, or is another one by now.
+    pub is_orphan: bool,
+}
+
+/// What a scan found.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// The files that were wanted, in the order of the disk.
+    pub files: Vec<FileFacts>,
+    /// Records looked at.
+    pub records: u64,
+    /// Base records in use among them.
+    pub in_use: u64,
+    /// What could not be read, the first 100.
+    pub problems: Vec<Error>,
+    /// How many problems there were.
+    pub problem_count: u64,
+}
+
+impl Scan {
+    fn problem(&mut self, error: Error) {
+        self.problem_count += 1;
+        if self.problems.len() < PROBLEM_LIMIT {
+            self.problems.push(error);
+        }
+    }
+}
+
+impl NtfsVolume {
+    /// Opens a volume: `device` must begin at its boot sector.
+    ///
+    /// # Errors
+    /// No NTFS boot sector, in words; no MFT; no $Volume.
+    pub fn open(device: Arc<dyn ReadAt>) -> Result<Self> {
+        let doing = "open the NTFS volume";
+        let mut sector = vec![0; len_of(SECTOR)];
+        device.read_at(0, &mut sector).map_err(|error| error.within(doing))?;
+        let geometry = Geometry::of(&sector).map_err(|error| error.within(doing))?;
+        let mft = Mft::open(device, geometry).map_err(|error| error.within(doing))?;
+        let mut volume = Self { mft, version: (0, 0), dirty: false, label: None };
+        volume.read_volume_record().map_err(|error| error.path("\\$Volume").within(doing))?;
+        Ok(volume)
+    }
+
+    fn read_volume_record(&mut self) -> Result<()> {
+        let mut version = None;
+        for (kind, value) in self.mft.resident_values(3)? {
+            match kind {
+                kind::VOLUME_NAME => self.label = Some(text(&value)).filter(|label| !label.is_empty()),
+                kind::VOLUME_INFORMATION => {
+                    version = u8_at(&value, 8).zip(u8_at(&value, 9));
+                    self.dirty = u16_at(&value, 10).is_some_and(|flags| flags & 1 != 0);
+                }
+                _ => {}
+            }
+        }
+        let missing = || Error::refused("read the NTFS version", "there is no $VOLUME_INFORMATION");
+        self.version = version.ok_or_else(missing)?;
+        Ok(())
+    }
+
+    /// Serial number of the boot sector.
+    pub fn serial(&self) -> u64 {
+        self.mft.geometry.serial
+    }
+
+    /// Size in bytes as the boot sector tells, without the copy of the boot sector in the partition's last sector.
+    pub fn size(&self) -> u64 {
+        self.mft.geometry.size
+    }
+
+    /// Whether the device ends before the volume does: a truncated image, or a partition table that is wrong.
+    pub fn is_truncated(&self) -> bool {
+        self.mft.device.size() < self.size()
+    }
+
+    /// Version: 1.2 (NT 4.0), 3.0 (2000), 3.1 (XP and later).
+    pub fn version(&self) -> (u8, u8) {
+        self.version
+    }
+
+    /// Bytes in a cluster.
+    pub fn cluster_size(&self) -> u64 {
+        self.mft.geometry.cluster
+    }
+
+    /// Bytes in a sector, as the boot sector tells.
+    pub fn sector_size(&self) -> u64 {
+        self.mft.geometry.sector
+    }
+
+    /// The label, if it has one.
+    pub fn label(&self) -> Option<&str> {
+        self.label.as_deref()
+    }
+
+    /// Whether the dirty flag of $Volume is set: Windows will check it at its next start.
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Identity of the volume that begins `start` bytes into its disk.
+    pub fn id(&self, start: u64) -> VolumeId {
+        VolumeId { start, size: self.size(), serial: self.serial() }
+    }
+
+    /// The one pass over the MFT: reads it in disk order, decodes each base record in use once, and collects what
+    /// `wanted` says yes to. `progress` is told bytes done and bytes in all.
+    ///
+    /// Memory grows with the files collected, not with those that there are.
+    ///
+    /// # Errors
+    /// None for single damaged records, which are in [`Scan::problems`].
+    pub fn scan(
+        &self,
+        wanted: &mut dyn FnMut(&Candidate<'_>) -> bool,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Scan> {
+        let mut scan = Scan::default();
+        let mut parents = Parents::new(&self.mft);
+        self.mft.walk(
+            &mut |met| {
+                scan.records += 1;
+                let record = match met {
+                    Met::InUse(record) => record,
+                    Met::Damaged(error) => {
+                        scan.problem(error);
+                        return Ok(());
+                    }
+                    Met::Free => return Ok(()),
+                };
+                if record.base().is_some() {
+                    return Ok(());
+                }
+                scan.in_use += 1;
+                let mut summary = Summary::default();
+                // What stands before the damage still counts: names come first.
+                if let Err(error) = summary.read(&self.mft, &record) {
+                    scan.problem(error);
+                }
+                let storage = summary.storage();
+                if wanted(&summary.candidate(&record, &storage)) {
+                    scan.files.push(summary.facts(&record, storage, &mut parents));
+                }
+                Ok(())
+            },
+            progress,
+        )?;
+        Ok(scan)
+    }
+
+    /// Reads one file's record again; none where it is no longer that file.
+    ///
+    /// # Errors
+    /// The record is damaged.
+    pub fn facts(&self, id: FileId) -> Result<Option<FileFacts>> {
+        let Some(owned) = self.base_record(id)? else { return Ok(None) };
+        let mut summary = Summary::default();
+        summary.read(&self.mft, &owned.record())?;
+        let storage = summary.storage();
+        Ok(Some(summary.facts(&owned.record(), storage, &mut Parents::new(&self.mft))))
+    }
+
+    /// Finds a file by its path through the directory indexes, letter case left out of account; long and 8.3 names.
+    ///
+    /// # Errors
+    /// An index is damaged; the found record is.
+    pub fn find(&self, path: &WinPath) -> Result<Option<FileFacts>> {
+        let doing = "find the file in its directory";
+        let library = |error: ntfs::NtfsError| Error::library(doing, error);
+        let found = fenced(doing, || {
+            let mut stream =
+                Stream { device: self.mft.device.as_ref(), at: 0, block: Vec::new(), block_at: 0 };
+            let mut volume = Ntfs::new(&mut stream).map_err(library)?;
+            volume.read_upcase_table(&mut stream).map_err(library)?;
+            let mut file = volume.root_directory(&mut stream).map_err(library)?;
+            for part in path.parts() {
+                if !file.is_directory() {
+                    return Ok(None);
+                }
+                let index = file.directory_index(&mut stream).map_err(library)?;
+                let mut finder = index.finder();
+                let Some(entry) = NtfsFileNameIndex::find(&mut finder, &volume, &mut stream, part) else {
+                    return Ok(None);
+                };
+                let reference = entry.map_err(library)?.file_reference();
+                file = reference.to_file(&volume, &mut stream).map_err(library)?;
+                if file.sequence_number() != reference.sequence_number() {
+                    let (expected, found) = (reference.sequence_number(), file.sequence_number());
+                    let place = file.position().value().map_or(0, std::num::NonZero::get);
+                    let words = |number| format!("MFT record with sequence number {number}");
+                    return Err(Error::mismatch(doing, place, words(expected), words(found)));
+                }
+            }
+            Ok(Some(FileId::Ntfs { record: file.file_record_number(), sequence: file.sequence_number() }))
+        });
+        match found.map_err(|error| error.path(path))? {
+            Some(id) => self.facts(id).map_err(|error| error.path(path)),
+            None => Ok(None),
+        }
+    }
+
+    /// The whole unnamed $DATA of a file of at most `max` bytes.
+    ///
+    /// # Errors
+    /// Refused where it is compressed, encrypted or larger, or the id is no longer that file; a failed read.
+    pub fn read(&self, id: FileId, max: u64) -> Result<Vec<u8>> {
+        self.content(id)?.read(&self.mft, max).map_err(|error| error.within(format!("read {id}")))
+    }
+
+    /// The unnamed $DATA of a file in pieces of at most 1 MiB, in their order. What lies behind the initialised size
+    /// reads as zeros.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and those of `take`.
+    pub fn read_pieces(&self, id: FileId, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.content(id)?.read_pieces(&self.mft, take).map_err(|error| error.within(format!("read {id}")))
+    }
+
+    /// Where the unnamed $DATA of a file lies, for writing in place.
+    ///
+    /// # Errors
+    /// Refused where it is resident, compressed, sparse, encrypted or told by an attribute list; where its runs
+    /// contradict its sizes; where the id is no longer that file.
+    pub fn extents(&self, id: FileId) -> Result<Extents> {
+        let doing = format!("find the data runs of {id}");
+        let content = self.content(id)?;
+        let why = match storage_of(content.is_resident(), content.flags, content.in_extension) {
+            Storage::Plain => return content.extents(&self.mft).map_err(|error| error.within(doing)),
+            Storage::Resident => "it is resident: its bytes stand in the MFT record itself".to_owned(),
+            Storage::AttributeList(words) => words,
+            other => format!("it is {other}"),
+        };
+        Err(Error::refused(doing, why))
+    }
+
+    /// The file's base MFT record exactly as it stands on the device, fix-ups not applied.
+    ///
+    /// # Errors
+    /// The id is no longer that file; a failed read.
+    pub fn record_bytes(&self, id: FileId) -> Result<Vec<u8>> {
+        let FileId::Ntfs { record, .. } = id;
+        self.base_record(id)?.ok_or_else(|| gone(id))?;
+        Ok(self.mft.raw(record)?.0)
+    }
+
+    /// The second pass, before the first write: proves that no record in use but the named file's own claims a cluster
+    /// of its range (bytes in the volume), that this file does, once, and that $Bitmap has it in use.
+    ///
+    /// # Errors
+    /// Refused, naming the other owner and the place; a record that cannot be read and so may claim anything.
+    pub fn prove_unshared(
+        &self,
+        plan: &[(FileId, Range<u64>)],
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<()> {
+        proof::prove_unshared(self, &self.mft, plan, progress)
+    }
+
+    fn base_record(&self, id: FileId) -> Result<Option<super::mft::OwnedRecord>> {
+        let FileId::Ntfs { record, sequence } = id;
+        if record >= self.mft.count() {
+            return Ok(None);
+        }
+        let owned = self.mft.record(record)?;
+        Ok(owned.filter(|owned| {
+            let record = owned.record();
+            record.sequence() == sequence && record.base().is_none()
+        }))
+    }
+
+    fn content(&self, id: FileId) -> Result<Content> {
+        let owned = self.base_record(id)?.ok_or_else(|| gone(id))?;
+        let content = data::content(&self.mft, &owned.record(), kind::DATA)?;
+        let none = || Error::refused(format!("find the data of {id}"), "it has no unnamed $DATA");
+        content.ok_or_else(none)
+    }
+}
+
+fn gone(id: FileId) -> Error {
+    Error::refused(format!("read {id}"), "it is no longer there, or is another file by now")
+}
+
+impl std::fmt::Display for Storage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Resident => "resident",
+            Self::Plain => "plain",
+            Self::Compressed => "compressed",
+            Self::Sparse => "sparse",
+            Self::Encrypted => "encrypted",
+            Self::AttributeList(words) => words,
+        })
+    }
+}
+
+fn storage_of(is_resident: bool, flags: u16, in_extension: bool) -> Storage {
+    let set = |flag: u16| flags & flag != 0;
+    match () {
+        () if set(data_flag::ENCRYPTED) => Storage::Encrypted,
+        () if is_resident => Storage::Resident,
+        () if set(data_flag::COMPRESSED) => Storage::Compressed,
+        () if set(data_flag::SPARSE) => Storage::Sparse,
+        () if in_extension => {
+            let words = "its data runs stand in extension records, told by an attribute list";
+            Storage::AttributeList(words.to_owned())
+        }
+        () => Storage::Plain,
+    }
+}
+
+/// What one pass over the attributes of a file tells.
+#[derive(Default)]
+struct Summary {
+    names: Vec<Name>,
+    streams: Vec<String>,
+    times: [u64; 4],
+    attributes: u32,
+    size: u64,
+    initialised: u64,
+    data: Option<(bool, u16)>,
+    in_extension: bool,
+}
+
+impl Summary {
+    fn read(&mut self, mft: &Mft, record: &Record<'_>) -> Result<()> {
+        let outcome = data::for_each_attribute(mft, record, &mut |attribute, in_extension| {
+            self.add(attribute, in_extension)
+        });
+        outcome.map_err(|error| error.within(format!("read MFT record {}", record.number)))
+    }
+
+    fn add(&mut self, attribute: &Attribute<'_>, in_extension: bool) -> Result<()> {
+        match attribute.kind {
+            kind::STANDARD_INFORMATION => {
+                let value = attribute.resident().unwrap_or_default();
+                self.times = [0, 8, 16, 24].map(|at| u64_at(value, at).unwrap_or(0));
+                self.attributes = u32_at(value, 32).unwrap_or(0);
+            }
+            kind::FILE_NAME => self.names.push(attribute.file_name()?),
+            kind::DATA if attribute.is_named() => {
+                let name = attribute.name();
+                if !self.streams.contains(&name) {
+                    self.streams.push(name);
+                }
+            }
+            kind::DATA => {
+                self.in_extension |= in_extension;
+                match &attribute.body {
+                    Body::Resident(value) => {
+                        self.size = len64(value.len());
+                        self.initialised = self.size;
+                        self.data = Some((true, attribute.flags));
+                    }
+                    Body::NonResident(data) if data.lowest == 0 => {
+                        (self.size, self.initialised) = (data.size, data.initialised);
+                        self.data = Some((false, attribute.flags));
+                    }
+                    Body::NonResident(_) => {}
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn storage(&self) -> Storage {
+        let (is_resident, flags) = self.data.unwrap_or((!self.in_extension, 0));
+        storage_of(is_resident, flags, self.in_extension)
+    }
+
+    fn candidate<'a>(&'a self, record: &Record<'_>, storage: &'a Storage) -> Candidate<'a> {
+        Candidate {
+            id: FileId::Ntfs { record: record.number, sequence: record.sequence() },
+            names: &self.names,
+            size: self.size,
+            initialised: self.initialised,
+            attributes: self.attributes,
+            is_directory: record.is_directory(),
+            storage,
+            streams: &self.streams,
+        }
+    }
+
+    fn facts(self, record: &Record<'_>, storage: Storage, parents: &mut Parents<'_>) -> FileFacts {
+        let is_long = |name: &&Name| name.namespace != Namespace::Dos;
+        let has_long = self.names.iter().any(|name| is_long(&name));
+        let mut paths = Vec::new();
+        let mut is_orphan = true;
+        let mut seen = BTreeSet::new();
+        for name in self.names.iter().filter(|name| !has_long || is_long(name)) {
+            let (path, rooted) = parents.path(record.number, name);
+            if seen.insert(path.as_str().to_owned()) {
+                // A rooted name goes before an orphaned one.
+                if rooted && is_orphan {
+                    paths.insert(0, path)
+                } else {
+                    paths.push(path)
+                }
+                is_orphan &= !rooted;
+            }
+        }
+        let short = self.names.iter().find(|name| has_long && !is_long(name));
+        FileFacts {
+            id: FileId::Ntfs { record: record.number, sequence: record.sequence() },
+            path: paths.first().cloned().unwrap_or_else(|| {
+                WinPath::from_parts(["$Orphan".to_owned(), format!("MFT record {}", record.number)])
+            }),
+            paths,
+            short_name: short.map(|name| name.name.clone()),
+            size: self.size,
+            initialised: self.initialised,
+            storage,
+            attributes: self.attributes,
+            times: self.times,
+            streams: self.streams,
+            is_directory: record.is_directory(),
+            is_orphan,
+        }
+    }
+}
+
+/// A reader as the `ntfs` crate wants it, with one block kept: it reads in very small steps.
+struct Stream<'a> {
+    device: &'a dyn ReadAt,
+    at: u64,
+    block: Vec<u8>,
+    block_at: u64,
+}
+
+impl Read for Stream<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        const BLOCK: u64 = 4096;
+        let block_at = self.at / BLOCK * BLOCK;
+        if self.block.is_empty() || block_at != self.block_at {
+            let length = BLOCK.min(self.device.size().saturating_sub(block_at));
+            let mut block = vec![0; len_of(length)];
+            self.device.read_at(block_at, &mut block).map_err(std::io::Error::other)?;
+            (self.block, self.block_at) = (block, block_at);
+        }
+        let from = self.block.get(len_of(self.at - block_at)..).unwrap_or_default();
+        let length = from.len().min(buf.len());
+        if let (Some(to), Some(from)) = (buf.get_mut(..length), from.get(..length)) {
+            to.copy_from_slice(from);
+        }
+        self.at += len64(length);
+        Ok(length)
+    }
+}
+
+impl Seek for Stream<'_> {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.device.size().checked_add_signed(by),
+        };
+        self.at = at.ok_or_else(|| std::io::Error::other("a seek to before the start"))?;
+        Ok(self.at)
+    }
+}
