@@ -76,11 +76,11 @@ fn extensions(list: &[u8], base: &Record<'_>) -> Result<BTreeSet<(u64, u16)>> {
     Ok(found)
 }
 
-/// The unnamed attribute of a type, put together from all its parts; none where the file has none.
-pub(super) fn content(mft: &Mft, base: &Record<'_>, kind: u32) -> Result<Option<Content>> {
+/// The attribute of a type and name (empty: unnamed), put together from all its parts; none where the file has none.
+pub(super) fn content(mft: &Mft, base: &Record<'_>, kind: u32, name: &str) -> Result<Option<Content>> {
     let mut content = None;
     for_each_attribute(mft, base, &mut |attribute, in_extension| {
-        if attribute.kind == kind && !attribute.is_named() {
+        if attribute.kind == kind && attribute.name() == name {
             content.get_or_insert_with(Content::default).add(mft, attribute, in_extension)?;
         }
         Ok(())

@@ -89,10 +89,12 @@ impl Extents {
 
     /// The parts of the runs that lie in a range of the file.
     pub(super) fn pieces(&self, range: Range<u64>) -> impl Iterator<Item = Run> + '_ {
-        let first = self.runs.partition_point(|run| run.end() <= range.start);
-        self.runs.iter().skip(first).take_while(move |run| run.file_offset < range.end).map(move |run| {
-            let start = run.file_offset.max(range.start);
-            let end = run.end().min(range.end);
+        let (from, to) = (range.start, range.end);
+        let first = self.runs.partition_point(|run| run.end() <= from);
+        let runs = self.runs.iter().skip(first);
+        runs.take_while(move |run| run.file_offset < to && from < to).map(move |run| {
+            let start = run.file_offset.max(from);
+            let end = run.end().min(to);
             Run { file_offset: start, place: run.place + (start - run.file_offset), length: end - start }
         })
     }

@@ -83,7 +83,7 @@ impl Mft {
             return Err(Error::mismatch("find the MFT", place, expected, format!("runs for {held} bytes")));
         }
         // Without it every record counts as perhaps in use, so that damage is reported rather than passed over.
-        if let Ok(Some(content)) = data::content(&mft, &first, kind::BITMAP) {
+        if let Ok(Some(content)) = data::content(&mft, &first, kind::BITMAP, "") {
             mft.bitmap = content.read(&mft, 1 << 26).unwrap_or_default();
         }
         Ok(mft)

@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 
 pub(crate) mod bytes;
 mod data;
+mod directory;
 mod extents;
-mod fence;
 mod in_use;
 mod mft;
 mod ntfs;
@@ -27,7 +27,6 @@ pub(crate) mod testing;
 mod tests;
 
 pub use extents::{Extents, Run};
-pub use fence::is_fenced;
 pub use in_use::{Roots, refuse_in_use, refuse_in_use_at};
 pub use ntfs::{Candidate, FileFacts, NtfsVolume, Scan, Storage};
 pub use raw::{DeviceKind, RawDevice};

@@ -1,20 +1,16 @@
 //! An NTFS volume from outside: who it is, the one scan over its MFT, single files, their data and places.
 //!
-//! Records are decoded by us (record.rs, mft.rs, data.rs); the `ntfs` crate, a reader that is not ours, walks the
-//! directory indexes for [`NtfsVolume::find`]. Nothing is assumed of the version (1.2 of NT 4.0 to 3.1), of
+//! All structures are decoded by us (record.rs, mft.rs, data.rs, directory.rs), without a panic whatever they hold; the
+//! `ntfs` crate is the second reader in tests. Nothing is assumed of the version (1.2 of NT 4.0 to 3.1), of
 //! the sector, cluster and record sizes. Source: the Linux-NTFS documentation.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::Arc;
 
-use ntfs::Ntfs;
-use ntfs::indexes::NtfsFileNameIndex;
-
 use super::bytes::{len_of, len64, u8_at, u16_at, u32_at, u64_at};
 use super::data::{self, Content};
-use super::fence::fenced;
+use super::directory::look_up;
 use super::mft::{Met, Mft};
 use super::paths::Parents;
 use super::recognise::Geometry;
@@ -268,38 +264,17 @@ impl NtfsVolume {
     /// # Errors
     /// An index is damaged; the found record is.
     pub fn find(&self, path: &WinPath) -> Result<Option<FileFacts>> {
-        let doing = "find the file in its directory";
-        let library = |error: ntfs::NtfsError| Error::library(doing, error);
-        let found = fenced(doing, || {
-            let mut stream =
-                Stream { device: self.mft.device.as_ref(), at: 0, block: Vec::new(), block_at: 0 };
-            let mut volume = Ntfs::new(&mut stream).map_err(library)?;
-            volume.read_upcase_table(&mut stream).map_err(library)?;
-            let mut file = volume.root_directory(&mut stream).map_err(library)?;
-            for part in path.parts() {
-                if !file.is_directory() {
-                    return Ok(None);
-                }
-                let index = file.directory_index(&mut stream).map_err(library)?;
-                let mut finder = index.finder();
-                let Some(entry) = NtfsFileNameIndex::find(&mut finder, &volume, &mut stream, part) else {
-                    return Ok(None);
-                };
-                let reference = entry.map_err(library)?.file_reference();
-                file = reference.to_file(&volume, &mut stream).map_err(library)?;
-                if file.sequence_number() != reference.sequence_number() {
-                    let (expected, found) = (reference.sequence_number(), file.sequence_number());
-                    let place = file.position().value().map_or(0, std::num::NonZero::get);
-                    let words = |number| format!("MFT record with sequence number {number}");
-                    return Err(Error::mismatch(doing, place, words(expected), words(found)));
-                }
-            }
-            Ok(Some(FileId::Ntfs { record: file.file_record_number(), sequence: file.sequence_number() }))
-        });
-        match found.map_err(|error| error.path(path))? {
-            Some(id) => self.facts(id).map_err(|error| error.path(path)),
-            None => Ok(None),
+        let place = |error: Error| error.path(path);
+        let Some(mut directory) = self.mft.record(ROOT).map_err(place)? else { return Ok(None) };
+        for part in path.parts() {
+            let record = directory.record();
+            let found = if record.is_directory() { look_up(&self.mft, &record, part) } else { Ok(None) };
+            let Some((record, sequence)) = found.map_err(place)? else { return Ok(None) };
+            let id = FileId::Ntfs { record, sequence };
+            directory = self.base_record(id).map_err(place)?.ok_or_else(|| place(gone(id)))?;
         }
+        let record = directory.record();
+        self.facts(FileId::Ntfs { record: record.number, sequence: record.sequence() }).map_err(place)
     }
 
     /// The whole unnamed $DATA of a file of at most `max` bytes.
@@ -373,7 +348,7 @@ impl NtfsVolume {
 
     fn content(&self, id: FileId) -> Result<Content> {
         let owned = self.base_record(id)?.ok_or_else(|| gone(id))?;
-        let content = data::content(&self.mft, &owned.record(), kind::DATA)?;
+        let content = data::content(&self.mft, &owned.record(), kind::DATA, "")?;
         let none = || Error::refused(format!("find the data of {id}"), "it has no unnamed $DATA");
         content.ok_or_else(none)
     }
@@ -519,45 +494,5 @@ impl Summary {
             is_directory: record.is_directory(),
             is_orphan,
         }
-    }
-}
-
-/// A reader as the `ntfs` crate wants it, with one block kept: it reads in very small steps.
-struct Stream<'a> {
-    device: &'a dyn ReadAt,
-    at: u64,
-    block: Vec<u8>,
-    block_at: u64,
-}
-
-impl Read for Stream<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        const BLOCK: u64 = 4096;
-        let block_at = self.at / BLOCK * BLOCK;
-        if self.block.is_empty() || block_at != self.block_at {
-            let length = BLOCK.min(self.device.size().saturating_sub(block_at));
-            let mut block = vec![0; len_of(length)];
-            self.device.read_at(block_at, &mut block).map_err(std::io::Error::other)?;
-            (self.block, self.block_at) = (block, block_at);
-        }
-        let from = self.block.get(len_of(self.at - block_at)..).unwrap_or_default();
-        let length = from.len().min(buf.len());
-        if let (Some(to), Some(from)) = (buf.get_mut(..length), from.get(..length)) {
-            to.copy_from_slice(from);
-        }
-        self.at += len64(length);
-        Ok(length)
-    }
-}
-
-impl Seek for Stream<'_> {
-    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-            SeekFrom::End(by) => self.device.size().checked_add_signed(by),
-        };
-        self.at = at.ok_or_else(|| std::io::Error::other("a seek to before the start"))?;
-        Ok(self.at)
     }
 }

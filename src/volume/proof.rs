@@ -124,7 +124,7 @@ fn check_bitmap(volume: &NtfsVolume, mft: &Mft, planned: &[Planned]) -> Result<(
     let unreadable = |error: Error| error.path("\\$Bitmap").within(DOING);
     let owned = mft.record(BITMAP).map_err(unreadable)?;
     let content = match &owned {
-        Some(owned) => data::content(mft, &owned.record(), kind::DATA).map_err(unreadable)?,
+        Some(owned) => data::content(mft, &owned.record(), kind::DATA, "").map_err(unreadable)?,
         None => None,
     };
     let Some(content) = content else { return Err(unreadable(Error::refused("read it", "there is none"))) };

@@ -15,6 +15,8 @@ pub(super) mod kind {
     pub(in crate::volume) const VOLUME_NAME: u32 = 0x60;
     pub(in crate::volume) const VOLUME_INFORMATION: u32 = 0x70;
     pub(in crate::volume) const DATA: u32 = 0x80;
+    pub(in crate::volume) const INDEX_ROOT: u32 = 0x90;
+    pub(in crate::volume) const INDEX_ALLOCATION: u32 = 0xa0;
     pub(in crate::volume) const BITMAP: u32 = 0xb0;
     pub(in crate::volume) const END: u32 = 0xffff_ffff;
 }
