@@ -43,8 +43,13 @@ pub fn execute(options: &Options) -> Result<u8> {
         options: options.for_report(),
         clock: Timestamp::now,
     };
-    let mut show = shower(options.progress);
-    let mut decide = |question: &Question<'_>| decide(options.ask, question);
+    let plain = match options.progress {
+        Progress::Auto => std::io::stderr().is_terminal(),
+        Progress::Plain => true,
+        Progress::Json | Progress::None => false,
+    };
+    let mut show = shower(options.progress, plain);
+    let mut decide = |question: &Question<'_>| decide(options.ask, plain, question);
     if matches!(options.task, Task::ListRuns) {
         for target in &options.targets {
             let patient = crate::cleanup::discover::Patient::open(target)?;
@@ -74,12 +79,7 @@ fn out(text: &str) -> Result<()> {
     }
 }
 
-fn shower(progress: Progress) -> impl FnMut(Event) {
-    let plain = match progress {
-        Progress::Auto => std::io::stderr().is_terminal(),
-        Progress::Plain => true,
-        Progress::Json | Progress::None => false,
-    };
+fn shower(progress: Progress, plain: bool) -> impl FnMut(Event) {
     move |event| {
         let line = if progress == Progress::Json {
             serde_json::to_string(&event).ok()
@@ -98,12 +98,16 @@ fn shower(progress: Progress) -> impl FnMut(Event) {
 /// One event as a line; none for those that only move a bar.
 fn words(event: &Event) -> Option<String> {
     Some(match event {
-        Event::Target { path, size } => format!("looking at {} ({})", printable(&path.to_string_lossy()), human_size(*size)),
+        Event::Target { path, size } => {
+            format!("looking at {} ({})", printable(&path.to_string_lossy()), human_size(*size))
+        }
         Event::Volume { start, filesystem } => format!("  volume at {start:#x}: {filesystem}"),
         Event::Progress { .. } => return None,
         Event::Install { root, product } => format!("  {} in {}", printable(product), printable(root)),
         Event::Found { grade, what } => format!("    [{grade}] {}", printable(what)),
-        Event::StoreReady { folder } => format!("the record is safe in {}; now the disk is written", folder.display()),
+        Event::StoreReady { folder } => {
+            format!("the record is safe in {}; now the disk is written", folder.display())
+        }
         Event::Written { path, sectors } => format!("  written: {}, {sectors} sectors", printable(path)),
         Event::Verified { good: true } => "verified: read back from the device, all as planned".to_owned(),
         Event::Verified { good: false } => "NOT VERIFIED: see the report".to_owned(),
@@ -111,17 +115,23 @@ fn words(event: &Event) -> Option<String> {
     })
 }
 
-fn decide(ask: Ask, question: &Question<'_>) -> bool {
+fn decide(ask: Ask, plain: bool, question: &Question<'_>) -> bool {
+    if ask == Ask::Yes && !plain {
+        return true;
+    }
     let mut text = String::new();
     match question {
         Question::Clean(plan) => {
             text.push_str("\nThe plan:\n");
-            plan.changes().for_each(|change| text.push_str(&format!("  {}\n", printable(&change.to_string()))));
+            plan.changes()
+                .for_each(|change| text.push_str(&format!("  {}\n", printable(&change.to_string()))));
             plan.notes.iter().for_each(|note| text.push_str(&format!("  note: {}\n", printable(note))));
         }
         Question::Undo(undo) | Question::TakeBackFirst(undo) => {
             if matches!(question, Question::TakeBackFirst(_)) {
-                text.push_str("\nAn earlier run on this disk was cut. It is taken back before anything else:\n");
+                text.push_str(
+                    "\nAn earlier run on this disk was cut. It is taken back before anything else:\n",
+                );
             } else {
                 text.push_str("\nThis brings back what the run removed:\n");
             }
@@ -179,7 +189,8 @@ impl ReportFiles {
             let path = |extension: &str| folder.join(format!("{name}.{extension}"));
             match new_file(&path("json")) {
                 Ok(json) => {
-                    let text = new_file(&path("txt")).doing("make the report").map_err(|e| e.device(path("txt")))?;
+                    let text =
+                        new_file(&path("txt")).doing("make the report").map_err(|e| e.device(path("txt")))?;
                     return Ok(Self { json: (json, path("json")), text: (text, path("txt")) });
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -190,7 +201,8 @@ impl ReportFiles {
     }
 
     fn write(&mut self, report: &Report) -> Result<()> {
-        for ((file, path), content) in [(&mut self.json, report.to_json()?), (&mut self.text, render(report))] {
+        for ((file, path), content) in [(&mut self.json, report.to_json()?), (&mut self.text, render(report))]
+        {
             file.write_all(content.as_bytes())
                 .and_then(|()| file.sync_all())
                 .doing("write the report")

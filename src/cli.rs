@@ -264,8 +264,9 @@ impl Args {
                 options.take_consent(&consent);
                 options.take_store(store)?;
                 let remove = remove.meaning().ok_or_else(|| {
-                    Error::refused("remove names now", "this version does not mount a patient's volume")
-                        .hint("use --remove at-boot (Windows deletes the name at its next start) or --remove never")
+                    Error::refused("remove names now", "this version does not mount a patient's volume").hint(
+                        "use --remove at-boot (Windows deletes the name at its next start) or --remove never",
+                    )
                 })?;
                 options.policy = Policy { dcom: dcom.meaning(), suspects: suspects.meaning(), remove };
             }
@@ -336,7 +337,8 @@ impl Options {
 /// `/var/lib/deblast` for root, else the user's own place for state.
 fn default_store() -> PathBuf {
     let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_else(|| PathBuf::from("/"));
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    let is_root =
+        std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
     let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     match state {
         _ if is_root => PathBuf::from("/var/lib/deblast"),
@@ -362,7 +364,8 @@ mod tests {
 
     #[test]
     fn words_become_meanings() {
-        let options = resolve(&["clean", "--yes", "--dcom", "leave", "--store", "/s", "/dev/sdx"]).unwrap().unwrap();
+        let options =
+            resolve(&["clean", "--yes", "--dcom", "leave", "--store", "/s", "/dev/sdx"]).unwrap().unwrap();
         assert_eq!(options.ask, Ask::Yes);
         assert_eq!(options.policy.dcom, Dcom::Leave);
         assert!(options.store_named);

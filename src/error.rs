@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 
 /// What a fallible function of this crate returns.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// One failure, told for a person.
 #[derive(Debug)]

@@ -59,9 +59,11 @@ impl Autostart<'_> {
             (_, Some(_), Some(signature)) => {
                 (signature, Grade::Probable, "its name and the program that it starts are both the worm's")
             }
-            (_, None, Some(signature)) => {
-                (signature, Grade::Suspect, "the program that it starts has a name of the worm's, the value has not")
-            }
+            (_, None, Some(signature)) => (
+                signature,
+                Grade::Suspect,
+                "the program that it starts has a name of the worm's, the value has not",
+            ),
             (_, Some(signature), None) if !signature.common_run_values => (
                 signature,
                 Grade::Suspect,

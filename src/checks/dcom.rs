@@ -32,10 +32,9 @@ impl Check for Dcom {
             Some(Some(Ok(data))) => Some(data.clone()),
             _ => None,
         };
-        let says_off =
-            data.as_ref().is_some_and(|data| {
-                data.kind == ValueType::SZ && data.text().is_some_and(|text| same_name(&text, "N"))
-            });
+        let says_off = data.as_ref().is_some_and(|data| {
+            data.kind == ValueType::SZ && data.text().is_some_and(|text| same_name(&text, "N"))
+        });
         let honoured = evidence.identity.honours_enable_dcom();
         let (state, grade, what, why) = match found {
             None => (

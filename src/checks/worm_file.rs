@@ -63,21 +63,30 @@ impl WormFile<'_> {
         let in_system_folder =
             file.facts.path.parent().is_some_and(|folder| folder == evidence.root.join("system32"));
         let (grade, what, why) = if content.all_zero {
-            (Grade::Information, "an inert file", "a name of the worm's over nothing but zero bytes; it cannot start")
+            (
+                Grade::Information,
+                "an inert file",
+                "a name of the worm's over nothing but zero bytes; it cannot start",
+            )
         } else if content.first_sector_zero {
             (
                 Grade::Suspect,
                 "a file half made inert",
                 "a name of the worm's, the first sector zero and the rest not: an interrupted run left it so",
             )
-        } else if in_system_folder && content.executable && autostart::starts(evidence, self.signatures, name) {
+        } else if in_system_folder && content.executable && autostart::starts(evidence, self.signatures, name)
+        {
             (
                 Grade::Probable,
                 "a file that is most likely the worm",
                 "its name and place are the worm's, and a value of the worm's starts it; no digest confirms it",
             )
         } else if content.executable {
-            (Grade::Suspect, "a program with a name of the worm's", "no digest confirms it, and a name proves nothing")
+            (
+                Grade::Suspect,
+                "a program with a name of the worm's",
+                "no digest confirms it, and a name proves nothing",
+            )
         } else {
             (
                 Grade::Information,

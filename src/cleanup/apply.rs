@@ -126,7 +126,7 @@ fn header(plan: &Plan, patient: &Patient, run_id: &str, kind: RunKind, now: Time
         tool: env!("CARGO_PKG_VERSION").to_owned(),
         run_id: run_id.to_owned(),
         kind,
-        started: now.to_string(),
+        started: crate::cleanup::in_words(now),
         target: patient.disk.path.clone(),
         serial: patient.disk.serial.clone(),
         volumes: plan.volumes.clone(),
@@ -141,17 +141,20 @@ fn backup_sources<'a>(
     plan: &'a Plan,
     exam: &'a Exam,
 ) -> impl Iterator<Item = (&'a Opened, crate::volume::FileFacts, u64)> + 'a {
-    plan.actions.iter().filter(|action| matches!(action.kind, ActionKind::EditHive { .. })).flat_map(|action| {
-        let volume = exam.volumes.get(action.exam_volume);
-        let opened = volume.and_then(|volume| volume.opened.as_ref());
-        let hive = volume
-            .into_iter()
-            .flat_map(|volume| &volume.installs)
-            .flat_map(|install| install.hives.values())
-            .find(|hive| hive.facts.id == action.id);
-        let files = hive.into_iter().flat_map(|hive| [Some(hive.facts.clone()), hive.log.clone()]).flatten();
-        files.filter_map(move |facts| opened.map(|opened| (opened, facts.clone(), facts.size)))
-    })
+    plan.actions.iter().filter(|action| matches!(action.kind, ActionKind::EditHive { .. })).flat_map(
+        |action| {
+            let volume = exam.volumes.get(action.exam_volume);
+            let opened = volume.and_then(|volume| volume.opened.as_ref());
+            let hive = volume
+                .into_iter()
+                .flat_map(|volume| &volume.installs)
+                .flat_map(|install| install.hives.values())
+                .find(|hive| hive.facts.id == action.id);
+            let files =
+                hive.into_iter().flat_map(|hive| [Some(hive.facts.clone()), hive.log.clone()]).flatten();
+            files.filter_map(move |facts| opened.map(|opened| (opened, facts.clone(), facts.size)))
+        },
+    )
 }
 
 /// Carries out a confirmed plan. `quarantine` holds what the plan takes from earlier runs.
@@ -165,7 +168,7 @@ pub fn apply(
     record: &Record<'_>,
     mut quarantine: Quarantine,
     sink: Sink<'_>,
-) -> std::result::Result<Applied, Failure> {
+) -> Result<Applied, Failure> {
     let nothing = |error: Error| Failure { error, reached: Reached::Nothing };
     let plan = confirmed.plan();
     prove(plan, exam, sink).map_err(nothing)?;
@@ -173,7 +176,7 @@ pub fn apply(
         Some(_) => Some(record.store.begin(record.now).map_err(nothing)?),
         None => None,
     };
-    let staged = || -> Result<_> {
+    let mut staged = || -> Result<_> {
         let mut journal = None;
         if let Some(run) = &run {
             let mut header = header(plan, patient, run.id(), record.kind.clone(), record.now);
@@ -207,9 +210,10 @@ fn prove(plan: &Plan, exam: &Exam, sink: Sink<'_>) -> Result<()> {
         by_volume.entry(action.exam_volume).or_default().extend(ranges);
     }
     for (volume, ranges) in by_volume {
-        let opened = exam.volumes.get(volume).and_then(|volume| volume.opened.as_ref()).ok_or_else(|| {
-            Error::refused("write the volume", "it was not opened when the plan was made")
-        })?;
+        let opened =
+            exam.volumes.get(volume).and_then(|volume| volume.opened.as_ref()).ok_or_else(|| {
+                Error::refused("write the volume", "it was not opened when the plan was made")
+            })?;
         opened.ntfs.prove_unshared(&ranges, &mut |done, total| {
             sink(Event::Progress { what: "proving that nothing else is written", done, total });
         })?;
@@ -243,7 +247,8 @@ fn prepare(
             continue;
         }
         let opened = exam.volumes.get(action.exam_volume).and_then(|volume| volume.opened.as_ref());
-        let opened = opened.ok_or_else(|| Error::refused("quarantine the file", "its volume was not opened"))?;
+        let opened =
+            opened.ok_or_else(|| Error::refused("quarantine the file", "its volume was not opened"))?;
         let facts = opened.ntfs.facts(action.id)?.ok_or_else(|| {
             Error::refused("quarantine the file", "its MFT record is no longer that file").path(&action.path)
         })?;
@@ -303,11 +308,7 @@ fn batches(plan: &Plan, run_id: &str, quarantine: &Quarantine) -> Result<Vec<Bat
 
 /// Opens the patient for writing, alone; compares every sector that will be written with what is expected there; then
 /// writes.
-fn execute(
-    patient: &Patient,
-    batches: &[Batch],
-    sink: Sink<'_>,
-) -> std::result::Result<(), Failure> {
+fn execute(patient: &Patient, batches: &[Batch], sink: Sink<'_>) -> Result<(), Failure> {
     let nothing = |error: Error| Failure { error, reached: Reached::Nothing };
     let mut sectors = patient.device.open_write().map_err(nothing)?;
     compare_first(sectors.as_mut(), batches).map_err(nothing)?;

@@ -97,8 +97,7 @@ pub fn inspect(patient: &Patient, checks: &[Box<dyn Check + '_>], sink: Sink<'_>
     sink(Event::Target { path: patient.disk.path.clone(), size: patient.disk.size });
     let mut volumes = Vec::new();
     for partition in &patient.disk.partitions {
-        let window: Arc<dyn ReadAt> =
-            Arc::new(Window::new(device.clone(), partition.start, partition.size));
+        let window: Arc<dyn ReadAt> = Arc::new(Window::new(device.clone(), partition.start, partition.size));
         volumes.push(inspect_volume(partition, window, checks, sink)?);
     }
     Ok(Exam { volumes })
@@ -129,9 +128,8 @@ fn inspect_volume(
             }
         }
         Recognised::Fat { .. } => {
-            exam.problem = Some(
-                "this version does not read FAT volumes; a Windows on it would not be seen".to_owned(),
-            );
+            exam.problem =
+                Some("this version does not read FAT volumes; a Windows on it would not be seen".to_owned());
         }
         Recognised::BitLocker => {
             exam.problem = Some(
@@ -167,7 +165,8 @@ fn inspect_ntfs(
         );
     }
     if volume.is_truncated() {
-        exam.problem = Some("the device ends before the volume does: parts of it could not be read".to_owned());
+        exam.problem =
+            Some("the device ends before the volume does: parts of it could not be read".to_owned());
     }
     let wants = Wants::of(checks);
     let scan = volume.scan(
@@ -247,12 +246,7 @@ fn inspect_ntfs(
 
 impl InstallExam {
     /// Reads both hives, one at a time in memory.
-    fn read_hives(
-        &mut self,
-        volume: &NtfsVolume,
-        mut files: BTreeMap<HiveRole, FileFacts>,
-        wants: &Wants,
-    ) {
+    fn read_hives(&mut self, volume: &NtfsVolume, mut files: BTreeMap<HiveRole, FileFacts>, wants: &Wants) {
         for role in [HiveRole::Software, HiveRole::System] {
             let Some(facts) = files.remove(&role) else {
                 let why = format!("{}\\system32\\config has no file {role}", self.evidence.root);
@@ -295,7 +289,8 @@ impl InstallExam {
         }
         exam.problems = check(&hive);
         if let Some(problem) = exam.problems.iter().find(|problem| problem.class == Class::Structure) {
-            exam.unwritable = Some(format!("{} is damaged, and an edit could harm it: {problem}", exam.facts.path));
+            exam.unwritable =
+                Some(format!("{} is damaged, and an edit could harm it: {problem}", exam.facts.path));
         } else if let Err(error) = volume.extents(exam.facts.id) {
             exam.unwritable = Some(error.path(&exam.facts.path).to_string());
         }

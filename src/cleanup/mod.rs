@@ -30,7 +30,7 @@ use crate::threat::Signatures;
 use apply::{Failure, Reached, Record};
 use discover::Patient;
 use inspect::{Exam, InstallExam, inspect};
-use plan::{Plan, confirm, plan};
+use plan::{ActionKind, Plan, confirm, plan};
 use report::{ChangedFile, Machine, Parts, Report, TargetReport};
 use undo::{Only, RunOnDisk, Undo, plan_undo, runs_of};
 use verify::{Verified, verify};
@@ -92,6 +92,11 @@ pub struct Treated {
     pub next_steps: Vec<String>,
 }
 
+/// RFC 3339, to the second.
+pub(crate) fn in_words(now: Timestamp) -> String {
+    now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 fn filetime(now: Timestamp) -> u64 {
     u64::try_from(now.as_nanosecond() / 100 + FILETIME_OF_1970).unwrap_or(0)
 }
@@ -106,9 +111,9 @@ pub fn run(
     machine: Machine,
     treat: &mut dyn FnMut(&Patient) -> Result<Treated>,
 ) -> Result<(Report, Vec<RunFolder>)> {
-    let started = (settings.clock)();
+    let started = in_words((settings.clock)());
     let mut parts = Parts {
-        times: (started.to_string(), String::new()),
+        times: (started, String::new()),
         machine,
         options: settings.options.clone(),
         targets: Vec::new(),
@@ -131,7 +136,7 @@ pub fn run(
             Err(error) => parts.targets.push(TargetReport::unread(&path, &error)),
         }
     }
-    parts.times.1 = (settings.clock)().to_string();
+    parts.times.1 = in_words((settings.clock)());
     let report = Report::new(parts)?;
     for run in &runs {
         run.write_text("report.json", &report.to_json()?)?;
@@ -158,7 +163,8 @@ pub fn clean(patient: &Patient, settings: &Settings, decide: Decide<'_>, sink: S
     let checks = checks::all(&settings.signatures);
     let mut exam = inspect(patient, &checks, sink)?;
     let mut remarks = Vec::new();
-    let held = take_back_unfinished(patient, settings, &checks, &mut exam, (&mut remarks, None), decide, sink)?;
+    let held =
+        take_back_unfinished(patient, settings, &checks, &mut exam, (&mut remarks, None), decide, sink)?;
     if let Some(words) = held {
         let target = TargetReport::of(patient, &exam, None, &[words]);
         return Ok(finish(target, remarks, Vec::new(), None));
@@ -174,9 +180,7 @@ pub fn clean(patient: &Patient, settings: &Settings, decide: Decide<'_>, sink: S
     let room = match judge_store(patient, settings, &plan, &exam) {
         Ok(room) => room,
         Err(error) => {
-            settle_findings(&mut exam, |outcome| {
-                if settings.dry_run { outcome } else { Outcome::Left }
-            });
+            settle_findings(&mut exam, |outcome| if settings.dry_run { outcome } else { Outcome::Left });
             remarks.push(error.to_string());
             let undetermined = if settings.dry_run { Vec::new() } else { vec![error.to_string()] };
             let target = TargetReport::of(patient, &exam, None, &undetermined);
@@ -274,7 +278,9 @@ fn failure_words(failure: &Failure) -> String {
     let reached = match failure.reached {
         Reached::Nothing => "no byte was written",
         Reached::TakenBack => "what was written has been taken back",
-        Reached::Unfinished => "part of it is written; run again with the same store, and it is taken back first",
+        Reached::Unfinished => {
+            "part of it is written; run again with the same store, and it is taken back first"
+        }
     };
     format!("{}; {reached}", failure.error)
 }
@@ -331,6 +337,10 @@ fn note_outcomes(exam: &mut Exam, plan: &Plan, results: &[Verified], remove: Rem
 }
 
 fn changed_files(patient: &Patient, plan: &Plan, results: &[Verified]) -> Vec<ChangedFile> {
+    let words = |kind: &ActionKind, change: &Change| match kind {
+        ActionKind::WriteBack | ActionKind::Restore => format!("taken back: {change}"),
+        ActionKind::MakeInert | ActionKind::EditHive { .. } => change.to_string(),
+    };
     let target = patient.disk.path.display().to_string();
     plan.actions
         .iter()
@@ -340,7 +350,7 @@ fn changed_files(patient: &Patient, plan: &Plan, results: &[Verified]) -> Vec<Ch
             path: result.path.to_string(),
             sha256_before: result.before,
             sha256_after: result.after,
-            what: action.changes.iter().map(|(change, _)| change.to_string()).collect(),
+            what: action.changes.iter().map(|(change, _)| words(&action.kind, change)).collect(),
             outcome: if result.wrong.is_none() { Outcome::Verified } else { Outcome::Failed },
             why: result.wrong.clone(),
         })
@@ -433,7 +443,7 @@ fn carry_out(
     exam: &Exam,
     now: Timestamp,
     sink: Sink<'_>,
-) -> std::result::Result<(plan::ConfirmedPlan, apply::Applied), Failure> {
+) -> Result<(plan::ConfirmedPlan, apply::Applied), Failure> {
     let kind = RunKind::Undo { of: undo.run_id.clone() };
     let record = Record { store: &settings.store, kind, now, backups: true };
     let confirmed = confirm(undo.plan, &mut |_| true).map_err(|_| Failure {
@@ -463,7 +473,11 @@ pub fn list_runs(patient: &Patient, settings: &Settings, sink: Sink<'_>) -> Resu
                 RunKind::Undo { of } => format!("undo of {of}"),
             };
             let count = standings.len();
-            format!("{}  {}  {kind}, {in_force} of {count} changes in force{state}", held.run.id(), header.started)
+            format!(
+                "{}  {}  {kind}, {in_force} of {count} changes in force{state}",
+                held.run.id(),
+                header.started
+            )
         })
         .collect();
     lines.extend(notes);

@@ -8,6 +8,7 @@ use crate::change::{
 };
 use crate::checks::Check;
 use crate::cleanup::inspect::{Exam, HiveExam, InstallExam, MAX_HIVE, Opened, VolumeExam};
+use crate::cleanup::verify::same_problems;
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
 use crate::finding::{Bearing, Outcome, PatchState, Subject};
@@ -249,7 +250,8 @@ fn plan_install(
     let mut files: Vec<(FileChange, (usize, usize))> = Vec::new();
     let mut values: BTreeMap<HiveRole, Vec<Wanted>> = BTreeMap::new();
     for (index, finding) in install.findings.iter_mut().enumerate() {
-        let changes: Vec<Change> = checks.iter().flat_map(|check| cure_own(check.as_ref(), finding, &policy)).collect();
+        let changes: Vec<Change> =
+            checks.iter().flat_map(|check| cure_own(check.as_ref(), finding, &policy)).collect();
         if changes.is_empty() {
             if finding.subject != Subject::Nothing && finding.grade != crate::finding::Grade::Information {
                 finding.outcome = Outcome::Left;
@@ -323,7 +325,8 @@ fn make_inert(
 ) -> Result<Action> {
     let size = change.digests.size;
     if size > MAX_QUARANTINE {
-        let why = format!("at {size} bytes it is larger than any worm; more than {MAX_QUARANTINE} are not taken");
+        let why =
+            format!("at {size} bytes it is larger than any worm; more than {MAX_QUARANTINE} are not taken");
         return Err(Error::refused("quarantine the file", why).path(&change.path));
     }
     let extents = place.opened.ntfs.extents(change.id).map_err(|e| e.path(&change.path))?;
@@ -387,7 +390,8 @@ fn pending_deletions(install: &InstallExam, inert: &[Action]) -> Result<Option<W
     if let Some(why) = &hive.unwritable {
         return Err(why.clone());
     }
-    let key = install.session_manager.clone().ok_or("Select does not name the control set of the next start")?;
+    let key =
+        install.session_manager.clone().ok_or("Select does not name the control set of the next start")?;
     let found = install
         .evidence
         .key(HiveRole::System, &key)
@@ -448,7 +452,10 @@ fn edit_hive(
     let bytes = place.opened.ntfs.read(exam.facts.id, MAX_HIVE).map_err(words)?;
     let before = Sha256::of(&bytes);
     if exam.sha256 != Some(before) {
-        return Err(format!("{} reads differently than a moment ago; the disk may be failing", exam.facts.path));
+        return Err(format!(
+            "{} reads differently than a moment ago; the disk may be failing",
+            exam.facts.path
+        ));
     }
     let extents = place.opened.ntfs.extents(exam.facts.id).map_err(words)?;
     let mut hive = Hive::parse(bytes).map_err(words)?;
@@ -469,7 +476,9 @@ fn edit_hive(
     let expected_tree = expected_tree(&hive, &edits).map_err(words)?;
     let groups = edit(&mut hive, &edits, now).map_err(words)?;
     let problems = check(&hive);
-    if problems != exam.problems || problems.iter().any(|problem| problem.class == Class::Structure) {
+    if !same_problems(&problems, &exam.problems)
+        || problems.iter().any(|problem| problem.class == Class::Structure)
+    {
         let found: Vec<String> =
             problems.iter().filter(|p| !exam.problems.contains(p)).map(ToString::to_string).collect();
         return Err(format!("the edit of {} would not be sound: {}", exam.facts.path, found.join("; ")));

@@ -281,7 +281,12 @@ fn install_report(
         computer_name: identity.computer_name.clone(),
         verdict: facts.verdict(),
         problems,
-        hole: HoleReport { closed: hole.is_closed(), patch: hole.patch, dcom: hole.dcom, filter: hole.filter },
+        hole: HoleReport {
+            closed: hole.is_closed(),
+            patch: hole.patch,
+            dcom: hole.dcom,
+            filter: hole.filter,
+        },
         suspects: facts.suspects(),
         findings,
         notes: install.notes.clone(),
@@ -312,7 +317,8 @@ impl Report {
     /// # Errors
     /// The document cannot be written as JSON.
     pub fn new(parts: Parts) -> Result<Self> {
-        let installs: Vec<&InstallReport> = parts.targets.iter().flat_map(|target| &target.installs).collect();
+        let installs: Vec<&InstallReport> =
+            parts.targets.iter().flat_map(|target| &target.installs).collect();
         let verdicts: Vec<Verdict> = installs.iter().map(|install| install.verdict).collect();
         let verdict = of_run(&verdicts, parts.targets.iter().any(TargetReport::unread_in_part));
         let suspects = installs.iter().map(|install| install.suspects).sum();

@@ -22,7 +22,8 @@ pub fn explain(verdict: Verdict) -> &'static str {
 pub fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
-            let plain = !c.is_control() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let plain = !c.is_control()
+                && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
             let escaped = (!plain).then(|| c.escape_unicode());
             plain.then_some(c).into_iter().chain(escaped.into_iter().flatten())
         })
@@ -111,7 +112,12 @@ fn write_install(out: &mut String, install: &InstallReport) -> std::fmt::Result 
         Some(0) | None => String::new(),
         Some(number) => format!(" Service Pack {number}"),
     };
-    writeln!(out, "  {} in {}", printable(&format!("{product}{service_pack}")), printable(&install.system_root))?;
+    writeln!(
+        out,
+        "  {} in {}",
+        printable(&format!("{product}{service_pack}")),
+        printable(&install.system_root)
+    )?;
     let more = [&install.version, &install.build, &install.computer_name];
     let more: Vec<String> = more.into_iter().flatten().map(|text| printable(text)).collect();
     if !more.is_empty() {

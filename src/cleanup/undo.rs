@@ -112,8 +112,12 @@ impl RunOnDisk {
             let fits = |volume: &&(usize, crate::change::VolumeId)| {
                 volume.1.serial == wanted.serial && volume.1.size == wanted.size
             };
-            let known: Vec<_> =
-                exam.volumes.iter().enumerate().filter_map(|(index, volume)| Some((index, volume.id?))).collect();
+            let known: Vec<_> = exam
+                .volumes
+                .iter()
+                .enumerate()
+                .filter_map(|(index, volume)| Some((index, volume.id?)))
+                .collect();
             let same_start = known.iter().filter(fits).find(|(_, id)| id.start == wanted.start);
             same_start.or_else(|| known.iter().find(fits)).map(|(index, _)| *index)
         };
@@ -154,7 +158,11 @@ impl RunOnDisk {
         match states.get(done..) {
             Some([]) => State::After,
             Some(rest) if rest.iter().all(|s| *s == State::Before) => {
-                if done == 0 { State::Before } else { State::Between }
+                if done == 0 {
+                    State::Before
+                } else {
+                    State::Between
+                }
             }
             Some([State::Between, rest @ ..]) if rest.iter().all(|s| *s == State::Before) => State::Between,
             _ => State::Foreign,
@@ -240,7 +248,8 @@ impl RunOnDisk {
                 .hint(format!("its bytes lie encoded in {}", kept.display()))
         };
         let opened = self.opened(exam, file)?;
-        let facts = opened.ntfs.facts(file.id)?.filter(|facts| facts.size == file.size && !facts.is_directory);
+        let facts =
+            opened.ntfs.facts(file.id)?.filter(|facts| facts.size == file.size && !facts.is_directory);
         let facts = facts.ok_or_else(|| refuse("its MFT record is no longer that file"))?;
         let now = opened.ntfs.read(file.id, file.size)?;
         if Sha256::of(&now) == change.digests.sha256 {
@@ -248,9 +257,10 @@ impl RunOnDisk {
         }
         let original = self.quarantine.bytes(self.run.id(), &name_of(index), 0, file.size)?;
         let sector = SECTOR as usize;
-        let fits = now.chunks(sector).zip(original.chunks(sector)).all(|(now, original)| {
-            now == original || now.iter().all(|&byte| byte == 0)
-        });
+        let fits = now
+            .chunks(sector)
+            .zip(original.chunks(sector))
+            .all(|(now, original)| now == original || now.iter().all(|&byte| byte == 0));
         if !fits {
             return Err(refuse("it is no longer inert: something else was written into it"));
         }
@@ -307,10 +317,9 @@ impl<'a> HiveNow<'a> {
                 .path(&file.path)
                 .hint("start that Windows once and shut it down properly, then undo again"));
         }
-        let exam = run
-            .exam_volume(file)
-            .and_then(|index| exam.volumes.get(index))
-            .and_then(|volume| volume.installs.iter().flat_map(|i| i.hives.values()).find(|h| h.facts.id == facts.id));
+        let exam = run.exam_volume(file).and_then(|index| exam.volumes.get(index)).and_then(|volume| {
+            volume.installs.iter().flat_map(|i| i.hives.values()).find(|h| h.facts.id == facts.id)
+        });
         Ok(Self { exam, hive })
     }
 
@@ -445,7 +454,9 @@ fn plan_file(
         match change {
             Change::Value(value) => values.push(value),
             Change::File(change) => {
-                let Some((facts, now, original)) = held.inert_file(exam, file, index, &change)? else { continue };
+                let Some((facts, now, original)) = held.inert_file(exam, file, index, &change)? else {
+                    continue;
+                };
                 let extents = opened.ntfs.extents(facts.id)?;
                 let before = Sha256::of(&now);
                 let mut action = blank(&mut undo.plan, ActionKind::Restore, facts.id, extents, before);
@@ -479,7 +490,11 @@ fn plan_values(
     };
     let Some(hive_exam) = hive.exam.filter(|exam| exam.unwritable.is_none()) else {
         let why = hive.exam.and_then(|exam| exam.unwritable.clone());
-        return leave_all(undo, &values, &why.unwrap_or_else(|| "its hive could not be inspected".to_owned()));
+        return leave_all(
+            undo,
+            &values,
+            &why.unwrap_or_else(|| "its hive could not be inspected".to_owned()),
+        );
     };
     let mut reversed = Vec::new();
     for value in &values {
@@ -509,7 +524,9 @@ fn restore(
 ) -> Result<Vec<Write>> {
     let mut writes: Vec<Write> = Vec::new();
     let sector = SECTOR as usize;
-    for (offset, (now, wanted)) in (0_u64..).step_by(sector).zip(now.chunks(sector).zip(original.chunks(sector))) {
+    for (offset, (now, wanted)) in
+        (0_u64..).step_by(sector).zip(now.chunks(sector).zip(original.chunks(sector)))
+    {
         if now == wanted {
             continue;
         }

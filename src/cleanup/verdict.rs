@@ -96,12 +96,18 @@ impl Facts<'_> {
             findings.iter().any(|finding| {
                 finding.bearing == Bearing::Infection
                     && finding.grade <= Grade::Probable
-                    && matches!(finding.check, CheckName::Autostart | CheckName::WormFile | CheckName::Companion)
+                    && matches!(
+                        finding.check,
+                        CheckName::Autostart | CheckName::WormFile | CheckName::Companion
+                    )
             })
         };
         if self.before.iter().any(|finding| finding.outcome == Outcome::Failed) {
             Verdict::Failed
-        } else if self.undetermined || has(self.before, Bearing::Unreadable) || has(self.now(), Bearing::Unreadable) {
+        } else if self.undetermined
+            || has(self.before, Bearing::Unreadable)
+            || has(self.now(), Bearing::Unreadable)
+        {
             Verdict::Undetermined
         } else if infected(self.now()) {
             Verdict::Infected
@@ -201,7 +207,8 @@ mod tests {
                                     let done = matches!(cure, Cure::Verified | Cure::Failed);
                                     let closed = closed_before || (done && closes);
                                     let found = infection != Infection::None || !closed_before;
-                                    let cured = done && (infection != Infection::None || (closes && !closed_before));
+                                    let cured =
+                                        done && (infection != Infection::None || (closes && !closed_before));
                                     let expected = match cure {
                                         Cure::Failed if infection != Infection::None => Verdict::Failed,
                                         Cure::Refused => Verdict::Undetermined,
@@ -286,7 +293,11 @@ mod tests {
         let dcom = finding(CheckName::Dcom, Grade::Information, Bearing::Dcom(DcomState::Off), Outcome::None);
         let before = [inert, dcom.clone()];
         let facts = Facts { before: &before, after: None, undetermined: false };
-        assert_eq!((facts.verdict(), facts.suspects()), (Verdict::Clean, 0), "an inert file is never counted");
+        assert_eq!(
+            (facts.verdict(), facts.suspects()),
+            (Verdict::Clean, 0),
+            "an inert file is never counted"
+        );
         let unread = [finding(CheckName::WormFile, Grade::Suspect, Bearing::Unreadable, Outcome::None), dcom];
         let facts = Facts { before: &unread, after: None, undetermined: false };
         assert_eq!((facts.verdict(), facts.suspects()), (Verdict::Undetermined, 0));

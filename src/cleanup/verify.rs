@@ -1,8 +1,10 @@
 //! Sixth step: what was written is read again from the device, by two readers, and must be the plan and nothing else.
 
+use std::collections::BTreeMap;
+
 use crate::change::{Change, ValueChange};
 use crate::cleanup::inspect::{Exam, MAX_HIVE};
-use crate::cleanup::plan::{Action, ActionKind, Content, Plan};
+use crate::cleanup::plan::{Action, ActionKind, Content, Plan, Write};
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
 use crate::hive::check::{Problem, check};
@@ -68,11 +70,14 @@ fn verify_action(action: &Action, exam: &Exam, verified: &mut Verified) -> Resul
             }
         }
         ActionKind::WriteBack => {
-            for write in &action.writes {
+            // A sector may be taken back through several versions; the last one counts.
+            let last: BTreeMap<u64, &Write> =
+                action.writes.iter().map(|write| (write.place, write)).collect();
+            for (place, write) in last {
                 let mut found = vec![0; usize::try_from(write.length).unwrap_or(0)];
-                opened.reader.read_at(write.place, &mut found)?;
+                opened.reader.read_at(place, &mut found)?;
                 if write.after != Content::Bytes(found) {
-                    return Err(wrong("a sector is not as it was before the run").offset(write.place));
+                    return Err(wrong("a sector is not as it was before the run").offset(place));
                 }
             }
         }
@@ -97,8 +102,9 @@ fn verify_hive(
         return Err(wrong(format!("the hive is dirty: {dirty}")));
     }
     let found = check(&hive);
-    if found != problems {
-        let news: Vec<String> = found.iter().filter(|p| !problems.contains(p)).map(ToString::to_string).collect();
+    if !same_problems(&found, problems) {
+        let news: Vec<String> =
+            found.iter().filter(|p| !problems.contains(p)).map(ToString::to_string).collect();
         return Err(wrong(format!("the checker finds what was not there before: {}", news.join("; "))));
     }
     if actual_tree(&hive, edits)? != expected_tree {
@@ -119,10 +125,20 @@ fn verify_hive(
     Ok(())
 }
 
+/// Whether two checks told the same, in whatever order: an edit may change the order in which cells are reached.
+pub(super) fn same_problems(a: &[Problem], b: &[Problem]) -> bool {
+    let sorted = |problems: &[Problem]| {
+        let mut problems = problems.to_vec();
+        problems.sort();
+        problems
+    };
+    sorted(a) == sorted(b)
+}
+
 /// The same value by nt-hive, a reader that is not ours. What it cannot read by a known fault of its own is no
 /// disagreement.
 fn second_opinion(hive: &Hive, change: &ValueChange, verified: &mut Verified) -> Result<()> {
-    let theirs = match second::read_value(hive.as_bytes(), &change.key, &change.name) {
+    let theirs = match second::read_value(hive, &change.key, &change.name) {
         Err(error) if second::unreadable(&error) => return Ok(()),
         theirs => theirs,
     };
@@ -136,5 +152,8 @@ fn second_opinion(hive: &Hive, change: &ValueChange, verified: &mut Verified) ->
         Ok(None) => "no such value".to_owned(),
         Err(error) => error.to_string(),
     };
-    Err(Error::refused("verify what was written", format!("a second reader reads {} as {found}", change.place())))
+    Err(Error::refused(
+        "verify what was written",
+        format!("a second reader reads {} as {found}", change.place()),
+    ))
 }

@@ -23,10 +23,10 @@ const DOING: &str = "read a value with the second reader";
 ///
 /// Errors: with [`Cause::Refused`] the second reader cannot read this value, which says nothing against the hive
 /// (see [`unreadable`]); with any other cause it finds the hive wrong, dirty included.
-pub fn read_value(bytes: &[u8], key: &RegPath, value: &str) -> Result<Option<ValueData>> {
-    look_through(bytes, key).map_err(|error| error.within(DOING).path(key))?;
+pub fn read_value(hive: &Hive, key: &RegPath, value: &str) -> Result<Option<ValueData>> {
+    look_through(hive, key).map_err(|error| error.within(DOING).path(key))?;
     // Nothing mutable is shared with the closure, so nothing can be left half changed.
-    let read = catch_unwind(AssertUnwindSafe(|| read(bytes, key, value)));
+    let read = catch_unwind(AssertUnwindSafe(|| read(hive.as_bytes(), key, value)));
     read.unwrap_or_else(|_| Err(Error::library(DOING, "nt-hive panicked"))).map_err(|error| error.path(key))
 }
 
@@ -36,8 +36,7 @@ pub fn unreadable(error: &Error) -> bool {
 }
 
 /// Reads every list that nt-hive may read on its way to the key: our reader tells of an entry of 0xFFFFFFFF.
-fn look_through(bytes: &[u8], path: &RegPath) -> Result<()> {
-    let hive = Hive::parse(bytes.to_vec())?;
+fn look_through(hive: &Hive, path: &RegPath) -> Result<()> {
     let mut key = hive.root()?;
     for part in path.parts() {
         match key.subkey(part)? {

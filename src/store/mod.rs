@@ -35,9 +35,12 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<Sha256> {
         .doing("write the record of the run")
         .map_err(|e| e.device(path).hint("give another store with --store; nothing was done to the disk"))?;
     if again != bytes {
-        return Err(Error::refused("trust the record of the run", "what was read back is not what was written")
-            .device(path)
-            .hint("the medium of the store is failing; give another one with --store"));
+        return Err(Error::refused(
+            "trust the record of the run",
+            "what was read back is not what was written",
+        )
+        .device(path)
+        .hint("the medium of the store is failing; give another one with --store"));
     }
     Ok(Sha256::of(bytes))
 }

@@ -84,9 +84,8 @@ fn lies_on(folder: &Path, target: &Path) -> bool {
     if !node.file_type().is_block_device() {
         return false;
     }
-    let name_of = |device: u64| {
-        fs::canonicalize(format!("/sys/dev/block/{}:{}", major(device), minor(device))).ok()
-    };
+    let name_of =
+        |device: u64| fs::canonicalize(format!("/sys/dev/block/{}:{}", major(device), minor(device))).ok();
     let Ok(folder) = fs::metadata(folder) else { return false };
     let (Some(place), Some(target)) = (name_of(folder.dev()), name_of(node.rdev())) else { return false };
     // A partition's sysfs folder lies in that of its disk; two partitions of one disk share the disk as parent.

@@ -75,9 +75,12 @@ impl RunFolder {
         let sha256 = write_new(&self.path().join(&name), &encoded(bytes))?;
         let kept = StoredFile { name, sha256 };
         if Digests::of(&self.kept(&kept)?) != entry.content {
-            return Err(Error::refused("trust the quarantine", "its bytes are not those that were inspected")
-                .device(self.path())
-                .hint("the file has changed since it was inspected; scan again"));
+            return Err(Error::refused(
+                "trust the quarantine",
+                "its bytes are not those that were inspected",
+            )
+            .device(self.path())
+            .hint("the file has changed since it was inspected; scan again"));
         }
         Ok(kept)
     }
@@ -110,8 +113,11 @@ impl RunFolder {
     pub fn read_stored(&self, stored: &StoredFile) -> Result<Vec<u8>> {
         let inside = stored.name.components().all(|part| matches!(part, std::path::Component::Normal(_)));
         if !inside {
-            return Err(Error::refused("read the store", "the journal names a place outside the run's folder")
-                .device(&stored.name));
+            return Err(Error::refused(
+                "read the store",
+                "the journal names a place outside the run's folder",
+            )
+            .device(&stored.name));
         }
         let path = self.path().join(&stored.name);
         let bytes = read_again(&path).doing("read the store").map_err(|e| e.device(&path))?;
@@ -148,9 +154,12 @@ impl Quarantine {
     /// The file is not known, or ends before `offset`.
     pub fn bytes(&self, run: &str, name: &str, offset: u64, length: u64) -> Result<Vec<u8>> {
         let missing = || {
-            Error::refused("read the quarantine", format!("the journal names bytes that {name} does not hold"))
-                .path(run)
-                .offset(offset)
+            Error::refused(
+                "read the quarantine",
+                format!("the journal names bytes that {name} does not hold"),
+            )
+            .path(run)
+            .offset(offset)
         };
         let file = self.files.get(&(run.to_owned(), name.to_owned())).ok_or_else(missing)?;
         let start = usize::try_from(offset).map_err(|_| missing())?;

@@ -43,7 +43,11 @@ mod tests {
         assert_eq!(first("a.exe").as_deref(), Some("a.exe"));
         assert_eq!(first("  C:\\WINDOWS\\System32\\a.exe /fstart").as_deref(), Some("a.exe"));
         assert_eq!(first("\"C:\\Program Files\\X\\a.exe\" -x").as_deref(), Some("a.exe"));
-        assert_eq!(first("a.exe I just want to say hello").as_deref(), Some("a.exe"), "a tail behind the name");
+        assert_eq!(
+            first("a.exe I just want to say hello").as_deref(),
+            Some("a.exe"),
+            "a tail behind the name"
+        );
         assert_eq!(first("%SystemRoot%\\system32\\a.exe").as_deref(), Some("a.exe"));
         assert_eq!(first("\\\\server\\share\\a.exe").as_deref(), Some("a.exe"));
         assert_eq!(first("C:a.exe").as_deref(), Some("a.exe"));

@@ -153,7 +153,7 @@ fn real_hives_are_edited_and_cut() {
             let key = edit.key();
             let last = edits.iter().rev().find(|e| e.key() == key && e.value() == edit.value()).unwrap();
             let wanted = if let Edit::Set { to, .. } = last { Some(to.clone()) } else { None };
-            assert_eq!(second::read_value(after.as_bytes(), key, edit.value()).unwrap(), wanted, "{name}");
+            assert_eq!(second::read_value(&after, key, edit.value()).unwrap(), wanted, "{name}");
             let names: Vec<String> = ours(&after, key.as_str()).into_iter().map(|(name, ..)| name).collect();
             let other: Vec<String> =
                 judged(after.as_bytes(), key.as_str()).into_iter().map(|(name, ..)| name).collect();
@@ -209,7 +209,7 @@ fn damage_is_never_a_panic() {
         let edits =
             [set(RUN, "number", data(3, &[1; 40])), delete("One", "msblast"), set("None", "x", data(3, &[]))];
         let sound = survey(&hive).sound();
-        let _ = second::read_value(hive.as_bytes(), edits[0].key(), "number");
+        let _ = second::read_value(&hive, edits[0].key(), "number");
         let before = hive.as_bytes().to_vec();
         match edit(&mut hive, &edits, NOW) {
             Ok(_) => {

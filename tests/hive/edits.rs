@@ -124,7 +124,7 @@ fn each_edit_reads_back_in_three_readers() {
                 assert_eq!(judged(after.as_bytes(), key.as_str()), wanted, "regf: 1.{minor} {what}");
                 assert_eq!(ours(&after, key.as_str()), wanted, "ours: 1.{minor} {what}");
                 let wanted = wanted.iter().find(|(name, ..)| same_name(name, edit.value()));
-                match second::read_value(after.as_bytes(), key, edit.value()) {
+                match second::read_value(&after, key, edit.value()) {
                     Ok(found) => assert_eq!(
                         found,
                         wanted.map(|(_, kind, bytes)| data(*kind, bytes)),
@@ -275,19 +275,19 @@ fn maxima_are_raised_and_fall_with_the_last_value() {
 #[test]
 fn the_second_reader_is_fenced() {
     let hive = made(3);
-    let read = |bytes: &[u8], key: &str, value: &str| second::read_value(bytes, &RegPath::new(key), value);
-    assert_eq!(read(hive.as_bytes(), RUN, "EMPTY").unwrap(), Some(data(3, &[])), "an empty value");
-    assert_eq!(read(hive.as_bytes(), RUN, "no such").unwrap(), None);
-    assert_eq!(read(hive.as_bytes(), "no such", "x").unwrap(), None);
-    assert_eq!(read(hive.as_bytes(), "Default", "").unwrap(), Some(ValueData::sz("the default value")));
-    let error = read(hive.as_bytes(), "Room", "big").err().unwrap();
+    let read = |hive: &Hive, key: &str, value: &str| second::read_value(hive, &RegPath::new(key), value);
+    assert_eq!(read(&hive, RUN, "EMPTY").unwrap(), Some(data(3, &[])), "an empty value");
+    assert_eq!(read(&hive, RUN, "no such").unwrap(), None);
+    assert_eq!(read(&hive, "no such", "x").unwrap(), None);
+    assert_eq!(read(&hive, "Default", "").unwrap(), Some(ValueData::sz("the default value")));
+    let error = read(&hive, "Room", "big").err().unwrap();
     assert!(second::unreadable(&error), "{error}");
-    assert!(read(made(5).as_bytes(), "Room", "big").unwrap().is_some(), "real big data is read");
+    assert!(read(&made(5), "Room", "big").unwrap().is_some(), "real big data is read");
     // An entry of 0xFFFFFFFF makes nt-hive assert.
     let at = hive.key(&RegPath::new(RUN)).unwrap().unwrap().offset().file_offset() as usize;
     let mut bytes = hive.into_bytes();
     let list = u32::from_le_bytes(bytes[at + 44..at + 48].try_into().unwrap()) as usize + 4096 + 4;
     bytes[list..list + 4].fill(0xFF);
-    let error = read(&bytes, RUN, "number").err().unwrap();
+    let error = read(&Hive::parse(bytes).unwrap(), RUN, "number").err().unwrap();
     assert!(!second::unreadable(&error) && error.to_string().contains("the cell of a key value"), "{error}");
 }
