@@ -22,6 +22,7 @@ fn main() -> ExitCode {
 }
 
 fn fail(error: &deblast::error::Error) -> ExitCode {
-    eprintln!("deblast: {error}");
+    // Parts of it may come from the patient's disk.
+    eprintln!("deblast: {}", deblast::cleanup::report_text::printable(&error.to_string()));
     ExitCode::from(2)
 }
