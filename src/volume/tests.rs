@@ -200,7 +200,8 @@ fn facts_of_single_files() {
         let sparse = find(&volume, "sparse");
         assert!(volume.read(sparse.id, 4 << 20).unwrap().ends_with(b"\0end"));
 
-        if cluster != 512 {
+        // With smaller clusters ntfs-3g leaves too much room behind a growing file.
+        if cluster == 65536 {
             let many = find(&volume, "many-a");
             assert!(
                 matches!(many.storage, Storage::AttributeList(_)),
