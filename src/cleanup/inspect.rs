@@ -48,8 +48,9 @@ pub struct VolumeExam {
     pub problem: Option<String>,
     /// Its identity, where it could be read.
     pub id: Option<VolumeId>,
-    /// Why nothing on the whole disk may be written: a Windows on it is hibernated and has its contents in memory.
-    pub hibernated: Option<String>,
+    /// Why nothing on the whole disk may be written: a Windows on it is hibernated and has its contents in memory, or
+    /// the volume has members elsewhere.
+    pub forbids_writing: Option<String>,
     /// The Windows installs on it.
     pub installs: Vec<InstallExam>,
     /// The opened volume, and its bytes.
@@ -126,7 +127,7 @@ fn inspect_volume(
         state: Vec::new(),
         problem: None,
         id: None,
-        hibernated: None,
+        forbids_writing: partition.kind.forbids_writing().map(|why| format!("{}: {why}", partition.kind)),
         installs: Vec::new(),
         opened: None,
     };
@@ -199,7 +200,7 @@ fn inspect_ntfs(
     }
     let in_root = |name: &str| scan.files.iter().find(|file| file.path == WinPath::new(name));
     if let Some(file) = in_root(HIBERNATION_FILE) {
-        exam.hibernated = hibernated(&volume, file);
+        exam.forbids_writing = hibernated(&volume, file).or(exam.forbids_writing.take());
     }
     let mut roots: BTreeMap<WinPath, BTreeMap<HiveRole, FileFacts>> = BTreeMap::new();
     for file in scan.files.iter().filter(|file| !file.is_orphan) {

@@ -188,13 +188,13 @@ impl Plan {
 pub fn plan(exam: &mut Exam, checks: &[Box<dyn Check + '_>], policy: &Policy, now: u64) -> Plan {
     let mut plan = Plan::default();
     let mut actions = Vec::new();
-    let asleep = exam.volumes.iter().find_map(|volume| volume.hibernated.clone());
+    let forbidden = exam.volumes.iter().find_map(|volume| volume.forbids_writing.clone());
     let mut first_install = 0;
     for (exam_volume, volume) in exam.volumes.iter_mut().enumerate() {
         let VolumeExam { opened: Some(opened), id: Some(id), installs, .. } = volume else { continue };
         for (index, install) in installs.iter_mut().enumerate() {
             let place = Place { exam_volume, volume: *id, opened, install: first_install + index };
-            match plan_install(install, &place, checks, policy, now, (&mut plan, asleep.as_deref())) {
+            match plan_install(install, &place, checks, policy, now, (&mut plan, forbidden.as_deref())) {
                 Ok(planned) => actions.extend(planned),
                 Err(why) => {
                     for finding in install.findings.iter_mut().filter(|f| f.outcome == Outcome::Planned) {
@@ -238,7 +238,7 @@ fn plan_install(
     checks: &[Box<dyn Check + '_>],
     policy: &Policy,
     now: u64,
-    (plan, asleep): (&mut Plan, Option<&str>),
+    (plan, forbidden): (&mut Plan, Option<&str>),
 ) -> Result<Vec<Action>, String> {
     let patch = install.findings.iter().find_map(|finding| match finding.bearing {
         Bearing::Patch(state) => Some(state),
@@ -273,7 +273,7 @@ fn plan_install(
     }
     // Half a cure is none: where the registry cannot be judged, or a hive that the cure needs cannot be written,
     // nothing of this install is touched.
-    if let Some(why) = asleep.map(str::to_owned).or_else(|| install.problems.first().cloned()) {
+    if let Some(why) = forbidden.map(str::to_owned).or_else(|| install.problems.first().cloned()) {
         return Err(why);
     }
     for role in values.keys() {

@@ -6,7 +6,7 @@ use crate::cleanup::discover::Patient;
 use crate::cleanup::inspect::{Exam, InstallExam, VolumeExam};
 use crate::cleanup::verdict::{Facts, Hole, Verdict, exit_code, of_run};
 use crate::digest::Sha256;
-use crate::disk::Kind;
+use crate::disk::{Kind, Table};
 use crate::error::{Error, Result};
 use crate::finding::{DcomState, Finding, PatchState};
 
@@ -229,7 +229,8 @@ impl TargetReport {
             },
             size: Some(patient.disk.size),
             disk: DiskIdentity { model: patient.disk.model.clone(), serial: patient.disk.serial.clone() },
-            note: None,
+            note: (patient.disk.table == Table::Unreadable)
+                .then(|| format!("its partitions cannot be told: {}", patient.disk.notes.join("; "))),
             remarks: patient.disk.notes.clone(),
             run_id: None,
             volumes: exam.volumes.iter().map(VolumeReport::of).collect(),
