@@ -21,9 +21,6 @@ use crate::threat::Signatures;
 /// concerns a single disk is in the report instead.
 pub fn execute(options: &Options) -> Result<u8> {
     let may_ask = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    if matches!(options.task, Task::List) {
-        return crate::commands::list::execute(&options.targets);
-    }
     let writes = matches!(options.task, Task::Clean | Task::Undo { .. });
     if writes && options.ask == Ask::Terminal && !may_ask {
         return Err(Error::refused("ask for a yes", "there is no terminal to ask on")
@@ -65,7 +62,7 @@ pub fn execute(options: &Options) -> Result<u8> {
     let (report, runs) = run(&options.targets, &settings, machine(), &mut |patient| match &options.task {
         Task::Clean => clean(patient, &settings, &mut decide, &mut show),
         Task::Undo { which, only } => undo(patient, &settings, (which, *only), &mut decide, &mut show),
-        Task::Scan | Task::List | Task::ListRuns => scan(patient, &settings, &mut show),
+        Task::Scan | Task::ListRuns | Task::List => scan(patient, &settings, &mut show),
     })?;
     out(&if options.json { report.to_json()? } else { render(&report) })?;
     if let Some(files) = &mut reports {
