@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::cleanup::report::{Machine, Report};
 use crate::cleanup::report_text::{human_size, printable, render};
-use crate::cleanup::{Question, Settings, clean, list_runs, run, scan, undo};
+use crate::cleanup::{Question, Settings, clean, keep_report, list_runs, run, scan, undo};
 use crate::cli::{Ask, Options, Progress, Task};
 use crate::error::{Context, Error, Result};
 use crate::event::Event;
@@ -59,15 +59,16 @@ pub fn execute(options: &Options) -> Result<u8> {
         }
         return Ok(0);
     }
-    let (report, _) = run(&options.targets, &settings, machine(), &mut |patient| match &options.task {
+    let (report, runs) = run(&options.targets, &settings, machine(), &mut |patient| match &options.task {
         Task::Clean => clean(patient, &settings, &mut decide, &mut show),
         Task::Undo { which, only } => undo(patient, &settings, (which, *only), &mut decide, &mut show),
-        Task::List | Task::Scan | Task::ListRuns => scan(patient, &settings, &mut show),
+        Task::Scan | Task::ListRuns | Task::List => scan(patient, &settings, &mut show),
     })?;
+    out(&if options.json { report.to_json()? } else { render(&report) })?;
     if let Some(files) = &mut reports {
         files.write(&report)?;
     }
-    out(&if options.json { report.to_json()? } else { render(&report) })?;
+    keep_report(&report, &runs)?;
     Ok(report.exit_code)
 }
 

@@ -13,6 +13,7 @@ pub mod change;
 pub mod checks;
 pub mod cleanup;
 pub mod cli;
+pub mod commands;
 pub mod digest;
 pub mod disk;
 pub mod error;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use deblast::cli::Args;
+use deblast::cli::{Args, Task};
 
 fn main() -> ExitCode {
     let options = match Args::parse().resolve() {
@@ -15,13 +15,18 @@ fn main() -> ExitCode {
         }
         Err(error) => return fail(&error),
     };
-    match deblast::batch::execute(&options) {
+    let done = match options.task {
+        Task::List => deblast::commands::list::execute(&options.targets),
+        Task::Scan | Task::Clean | Task::Undo { .. } | Task::ListRuns => deblast::batch::execute(&options),
+    };
+    match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => fail(&error),
     }
 }
 
 fn fail(error: &deblast::error::Error) -> ExitCode {
-    eprintln!("deblast: {error}");
+    // Parts of it may come from the patient's disk.
+    eprintln!("deblast: {}", deblast::cleanup::report_text::printable(&error.to_string()));
     ExitCode::from(2)
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::{self, Disk};
 use crate::error::Result;
-use crate::volume::{Device, RawDevice, refuse_in_use};
+use crate::volume::{Device, RawDevice, Roots, refuse_in_use};
 
 /// A disk, partition or image that a run looks at.
 pub struct Patient {
@@ -21,8 +21,15 @@ impl Patient {
     /// It cannot be opened or read, or is in use.
     pub fn open(path: &Path) -> Result<Self> {
         refuse_in_use(path)?;
-        let disk = disk::inspect(path)?;
-        Ok(Self { disk, device: Box::new(RawDevice::new(path)?) })
+        Self::open_to_list(path)
+    }
+
+    /// Opens one target for listing it: one that is in use may be looked at, if nothing rests on what is read.
+    ///
+    /// # Errors
+    /// It cannot be opened or read.
+    pub fn open_to_list(path: &Path) -> Result<Self> {
+        Ok(Self { disk: disk::inspect(path)?, device: Box::new(RawDevice::new(path)?) })
     }
 
     /// A patient whose bytes are reached by a device of the caller's: tests record and cut what passes there.
@@ -34,10 +41,14 @@ impl Patient {
     }
 }
 
-/// The targets of a run: those that were named, else every attached disk but those that the system lives on.
+/// The targets of a run: those that were named, else every attached disk but those that this machine uses.
 ///
 /// # Errors
 /// The list of block devices cannot be read.
 pub fn targets(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    if named.is_empty() { disk::attached(Path::new("/sys")) } else { Ok(named.to_vec()) }
+    if !named.is_empty() {
+        return Ok(named.to_vec());
+    }
+    let attached = disk::attached(&Roots::default())?;
+    Ok(attached.into_iter().filter(|disk| disk.in_use.is_none()).map(|disk| disk.path).collect())
 }

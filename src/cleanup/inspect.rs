@@ -23,6 +23,8 @@ use crate::windows::pending;
 /// A hive larger than this is not read: the largest real ones are far below (the registry of these Windows lives in
 /// the paged pool), so it is damage or an attack on the tool's memory.
 pub const MAX_HIVE: u64 = 512 << 20;
+/// Where Windows 2000 and later keep the memory of a hibernated machine, in the root of any volume.
+const HIBERNATION_FILE: &str = "hiberfil.sys";
 /// A boot.ini larger than this is none.
 const MAX_BOOT_INI: u64 = 64 << 10;
 
@@ -46,6 +48,9 @@ pub struct VolumeExam {
     pub problem: Option<String>,
     /// Its identity, where it could be read.
     pub id: Option<VolumeId>,
+    /// Why nothing on the whole disk may be written: a Windows on it is hibernated and has its contents in memory, or
+    /// the volume has members elsewhere.
+    pub forbids_writing: Option<String>,
     /// The Windows installs on it.
     pub installs: Vec<InstallExam>,
     /// The opened volume, and its bytes.
@@ -70,6 +75,10 @@ pub struct InstallExam {
     pub hives: BTreeMap<HiveRole, HiveExam>,
     /// Where the Session Manager's key is for the next start, if it could be told.
     pub session_manager: Option<RegPath>,
+    /// Why the verdict cannot rest on what was read of it.
+    pub problems: Vec<String>,
+    /// Why it is not cured, once a plan was made.
+    pub refused: Option<String>,
     /// What the technician should know about it.
     pub notes: Vec<String>,
 }
@@ -118,6 +127,7 @@ fn inspect_volume(
         state: Vec::new(),
         problem: None,
         id: None,
+        forbids_writing: partition.kind.forbids_writing().map(|why| format!("{}: {why}", partition.kind)),
         installs: Vec::new(),
         opened: None,
     };
@@ -176,6 +186,7 @@ fn inspect_ntfs(
                     wants.file(&name.name, candidate.size)
                         || may_be_config_hive(&name.name)
                         || same_name(&name.name, "boot.ini")
+                        || same_name(&name.name, HIBERNATION_FILE)
                 })
         },
         &mut |done, total| sink(Event::Progress { what: "reading the file table", done, total }),
@@ -187,14 +198,17 @@ fn inspect_ntfs(
         };
         exam.problem = Some(format!("parts of the file table could not be read: {first}{others}"));
     }
+    let in_root = |name: &str| scan.files.iter().find(|file| file.path == WinPath::new(name));
+    if let Some(file) = in_root(HIBERNATION_FILE) {
+        exam.forbids_writing = hibernated(&volume, file).or(exam.forbids_writing.take());
+    }
     let mut roots: BTreeMap<WinPath, BTreeMap<HiveRole, FileFacts>> = BTreeMap::new();
     for file in scan.files.iter().filter(|file| !file.is_orphan) {
         if let Some((root, role)) = file.paths.iter().find_map(config_hive) {
             roots.entry(root).or_default().insert(role, file.clone());
         }
     }
-    let boot = scan.files.iter().find(|file| file.path == WinPath::new("boot.ini"));
-    let boot = match boot.map(|file| volume.read(file.id, MAX_BOOT_INI)) {
+    let boot = match in_root("boot.ini").map(|file| volume.read(file.id, MAX_BOOT_INI)) {
         Some(Ok(text)) => Some(boot_ini::parse(&text)),
         Some(Err(error)) => {
             exam.state.push(format!("boot.ini could not be read: {error}"));
@@ -213,6 +227,8 @@ fn inspect_ntfs(
             findings: Vec::new(),
             hives: BTreeMap::new(),
             session_manager: None,
+            problems: Vec::new(),
+            refused: None,
             notes: Vec::new(),
         };
         if let Some(entries) = &boot
@@ -248,9 +264,11 @@ impl InstallExam {
     /// Reads both hives, one at a time in memory.
     fn read_hives(&mut self, volume: &NtfsVolume, mut files: BTreeMap<HiveRole, FileFacts>, wants: &Wants) {
         for role in [HiveRole::Software, HiveRole::System] {
+            // A hive that no check asks for is read for its names only, and never stops anything.
+            let needed = wants.keys.iter().any(|(of, _)| *of == role);
             let Some(facts) = files.remove(&role) else {
                 let why = format!("{}\\system32\\config has no file {role}", self.evidence.root);
-                self.evidence.unread_hives.insert(role, why);
+                self.unread(role, needed, why);
                 continue;
             };
             let log_path = WinPath::new(&format!("{}.LOG", facts.path.as_str()));
@@ -262,11 +280,21 @@ impl InstallExam {
                 unwritable: None,
             };
             if let Err(error) = self.read_hive(volume, role, &mut exam, wants) {
-                self.evidence.unread_hives.insert(role, error.to_string());
+                self.unread(role, needed, error.to_string());
                 exam.unwritable.get_or_insert(error.to_string());
             }
             self.hives.insert(role, exam);
         }
+    }
+
+    fn unread(&mut self, role: HiveRole, needed: bool, why: String) {
+        let words = format!("{role} could not be read: {why}");
+        if needed {
+            self.problems.push(words)
+        } else {
+            self.notes.push(words)
+        }
+        self.evidence.unread_hives.insert(role, why);
     }
 
     fn read_hive(
@@ -316,6 +344,29 @@ impl InstallExam {
         }
         Ok(())
     }
+}
+
+/// Why a hibernation file forbids writing, if it does. Its first four bytes tell: zeros, or `wake` in any letters, mean
+/// that the machine has been resumed or shut down since; anything else, known or not, counts as a machine asleep.
+fn hibernated(volume: &NtfsVolume, file: &FileFacts) -> Option<String> {
+    let mut head = Vec::new();
+    let stop = || Error::refused("read on", "the beginning is enough");
+    let read = volume.read_pieces(file.id, &mut |piece| {
+        head.extend(piece.iter().take(4));
+        Err(stop())
+    });
+    let asleep = match head.as_slice() {
+        [0, 0, 0, 0] => false,
+        [a, b, c, d] => !same_name(&String::from_utf8_lossy(&[*a, *b, *c, *d]), "wake"),
+        _ => file.size > 0 && read.is_err(),
+    };
+    asleep.then(|| {
+        format!(
+            "a Windows on this disk is hibernated ({} says so): it has the disk's contents in memory and would write \
+             them over ours; start it, shut it down properly, and run again",
+            file.path
+        )
+    })
 }
 
 /// Reads a whole file once, for its digests and for what else its bytes tell.

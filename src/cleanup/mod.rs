@@ -137,11 +137,17 @@ pub fn run(
         }
     }
     parts.times.1 = in_words((settings.clock)());
-    let report = Report::new(parts)?;
-    for run in &runs {
-        run.write_text("report.json", &report.to_json()?)?;
-    }
-    Ok((report, runs))
+    Ok((Report::new(parts)?, runs))
+}
+
+/// Puts the report beside the journals of the runs that it tells of. Done last, so that a store that fails now loses
+/// nothing but this copy.
+///
+/// # Errors
+/// The store cannot be written any more.
+pub fn keep_report(report: &Report, runs: &[RunFolder]) -> Result<()> {
+    let json = report.to_json()?;
+    runs.iter().try_for_each(|run| run.write_text("report.json", &json))
 }
 
 /// Inspects and judges; reads only.
@@ -538,6 +544,16 @@ pub fn undo(
     if !decide(&Question::Undo(&undo)) || settings.dry_run {
         remarks.push("the plan was not carried out: no byte was written".to_owned());
         return done(&exam, None, remarks, Vec::new(), None, if settings.dry_run { code } else { 2 });
+    }
+    if undo.plan.journalled().next().is_some() {
+        let room = judge_store(patient, settings, &undo.plan, &exam);
+        match room {
+            Ok(room) => remarks.extend(room.words),
+            Err(error) => {
+                remarks.push(error.to_string());
+                return done(&exam, None, remarks, Vec::new(), None, 2);
+            }
+        }
     }
     let (confirmed, applied) = match carry_out(undo, patient, settings, &exam, now, sink) {
         Ok(carried) => carried,

@@ -34,8 +34,6 @@ pub struct Plan {
     pub volumes: Vec<VolumeId>,
     /// What it does, in its order: files first, then SOFTWARE, then SYSTEM.
     pub actions: Vec<Action>,
-    /// Why an install is not cured at all, in words.
-    pub refusals: Vec<String>,
     /// What the technician should know before saying yes.
     pub notes: Vec<String>,
 }
@@ -189,26 +187,26 @@ impl Plan {
 /// `now` is a FILETIME, for the hives' timestamps.
 pub fn plan(exam: &mut Exam, checks: &[Box<dyn Check + '_>], policy: &Policy, now: u64) -> Plan {
     let mut plan = Plan::default();
+    let mut actions = Vec::new();
+    let forbidden = exam.volumes.iter().find_map(|volume| volume.forbids_writing.clone());
     let mut first_install = 0;
     for (exam_volume, volume) in exam.volumes.iter_mut().enumerate() {
         let VolumeExam { opened: Some(opened), id: Some(id), installs, .. } = volume else { continue };
-        let mut hive_actions = Vec::new();
         for (index, install) in installs.iter_mut().enumerate() {
             let place = Place { exam_volume, volume: *id, opened, install: first_install + index };
-            match plan_install(install, &place, checks, policy, now, &mut plan) {
-                Ok(actions) => hive_actions.extend(actions),
+            match plan_install(install, &place, checks, policy, now, (&mut plan, forbidden.as_deref())) {
+                Ok(planned) => actions.extend(planned),
                 Err(why) => {
-                    let root = &install.evidence.root;
                     for finding in install.findings.iter_mut().filter(|f| f.outcome == Outcome::Planned) {
                         finding.outcome = Outcome::Left;
                     }
-                    plan.refusals.push(format!("the Windows in {root} is left as it is: {why}"));
+                    install.refused = Some(format!("this Windows was left as it is: {why}"));
                 }
             }
         }
-        plan.actions.extend(hive_actions);
         first_install += installs.len();
     }
+    plan.actions = actions;
     // Everything inert before the first hive is touched, over all installs.
     plan.actions.sort_by_key(|action| !matches!(action.kind, ActionKind::MakeInert));
     plan
@@ -240,7 +238,7 @@ fn plan_install(
     checks: &[Box<dyn Check + '_>],
     policy: &Policy,
     now: u64,
-    plan: &mut Plan,
+    (plan, forbidden): (&mut Plan, Option<&str>),
 ) -> Result<Vec<Action>, String> {
     let patch = install.findings.iter().find_map(|finding| match finding.bearing {
         Bearing::Patch(state) => Some(state),
@@ -270,7 +268,14 @@ fn plan_install(
             }
         }
     }
-    // A hive that the cure needs and that must not be written: nothing of this install is touched.
+    if files.is_empty() && values.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Half a cure is none: where the registry cannot be judged, or a hive that the cure needs cannot be written,
+    // nothing of this install is touched.
+    if let Some(why) = forbidden.map(str::to_owned).or_else(|| install.problems.first().cloned()) {
+        return Err(why);
+    }
     for role in values.keys() {
         if let Some(why) = install.hives.get(role).and_then(|hive| hive.unwritable.clone()) {
             return Err(why);
@@ -459,22 +464,35 @@ fn edit_hive(
     }
     let extents = place.opened.ntfs.extents(exam.facts.id).map_err(words)?;
     let mut hive = Hive::parse(bytes).map_err(words)?;
-    let (mut kept, mut left): (Vec<Wanted>, Left) = (Vec::new(), Vec::new());
-    // Each is tried on a copy of the hive with those before it, so that one without room costs only itself.
-    let mut trial = Hive::parse(hive.as_bytes().to_vec()).map_err(words)?;
-    for (change, asked) in wanted {
-        match edit(&mut trial, &[to_edit(&change)], now) {
-            Ok(_) => kept.push((change, asked)),
-            Err(error) => left.push(((change, asked), error.path(&exam.facts.path).to_string())),
+    let edits_of =
+        |wanted: &[Wanted]| wanted.iter().map(|(change, _)| to_edit(change)).collect::<Vec<Edit>>();
+    let (mut kept, mut left): (Vec<Wanted>, Left) = (wanted, Vec::new());
+    let mut edits = edits_of(&kept);
+    let mut expected = expected_tree(&hive, &edits).map_err(words)?;
+    let groups = match edit(&mut hive, &edits, now) {
+        Ok(groups) => groups,
+        Err(_) => {
+            // One has no room. They are tried one after the other, so that it costs only itself; which of them fit is
+            // known only then, so the hive is read once more and all of those are made in one go.
+            let mut fitting = Vec::new();
+            for (change, asked) in kept {
+                match edit(&mut hive, &[to_edit(&change)], now) {
+                    Ok(_) => fitting.push((change, asked)),
+                    Err(error) => left.push(((change, asked), error.path(&exam.facts.path).to_string())),
+                }
+            }
+            if fitting.is_empty() {
+                return Ok((None, left));
+            }
+            drop(hive);
+            hive = Hive::parse(place.opened.ntfs.read(exam.facts.id, MAX_HIVE).map_err(words)?)
+                .map_err(words)?;
+            edits = edits_of(&fitting);
+            expected = expected_tree(&hive, &edits).map_err(words)?;
+            kept = fitting;
+            edit(&mut hive, &edits, now).map_err(words)?
         }
-    }
-    drop(trial);
-    if kept.is_empty() {
-        return Ok((None, left));
-    }
-    let edits: Vec<Edit> = kept.iter().map(|(change, _)| to_edit(change)).collect();
-    let expected_tree = expected_tree(&hive, &edits).map_err(words)?;
-    let groups = edit(&mut hive, &edits, now).map_err(words)?;
+    };
     let problems = check(&hive);
     if !same_problems(&problems, &exam.problems)
         || problems.iter().any(|problem| problem.class == Class::Structure)
@@ -499,7 +517,7 @@ fn edit_hive(
         extents,
         before,
         changes: kept.into_iter().map(|(change, asked)| (Change::Value(change), asked)).collect(),
-        kind: ActionKind::EditHive { edits, expected_tree, problems },
+        kind: ActionKind::EditHive { edits, expected_tree: expected, problems },
         writes,
     };
     Ok((Some(action), left))

@@ -6,12 +6,15 @@ use crate::cleanup::discover::Patient;
 use crate::cleanup::inspect::{Exam, InstallExam, VolumeExam};
 use crate::cleanup::verdict::{Facts, Hole, Verdict, exit_code, of_run};
 use crate::digest::Sha256;
-use crate::disk::Kind;
+use crate::disk::{Kind, Table};
 use crate::error::{Error, Result};
 use crate::finding::{DcomState, Finding, PatchState};
 
 /// Version of the document. Its JSON Schema is `docs/report-1.schema.json`.
 pub const SCHEMA: &str = "deblast.report/1";
+
+/// Word for a target that is no block device.
+const IMAGE: &str = "image";
 
 /// The program that made the report.
 #[derive(Clone, Debug, Serialize)]
@@ -195,7 +198,7 @@ impl TargetReport {
     pub fn unread(path: &std::path::Path, why: &Error) -> Self {
         Self {
             path: path.display().to_string(),
-            kind: "image",
+            kind: IMAGE,
             size: None,
             disk: DiskIdentity::default(),
             note: Some(why.to_string()),
@@ -222,11 +225,12 @@ impl TargetReport {
             path: patient.disk.path.display().to_string(),
             kind: match patient.disk.kind {
                 Kind::BlockDevice => "block_device",
-                Kind::Image => "image",
+                Kind::Image => IMAGE,
             },
             size: Some(patient.disk.size),
             disk: DiskIdentity { model: patient.disk.model.clone(), serial: patient.disk.serial.clone() },
-            note: None,
+            note: (patient.disk.table == Table::Unreadable)
+                .then(|| format!("its partitions cannot be told: {}", patient.disk.notes.join("; "))),
             remarks: patient.disk.notes.clone(),
             run_id: None,
             volumes: exam.volumes.iter().map(VolumeReport::of).collect(),
@@ -248,10 +252,8 @@ fn install_report(
     undetermined: &[String],
 ) -> InstallReport {
     let mut problems: Vec<String> = undetermined.to_vec();
-    let unread = |exam: &InstallExam| exam.evidence.unread_hives.clone().into_iter();
-    for (role, why) in after.map_or_else(|| unread(install), unread) {
-        problems.push(format!("{role} could not be read: {why}"));
-    }
+    problems.extend(after.unwrap_or(install).problems.iter().cloned());
+    problems.extend(install.refused.clone());
     if inspected_again && after.is_none() {
         problems.push("after the writing this install was not found again".to_owned());
     }
@@ -323,6 +325,10 @@ impl Report {
         let verdict = of_run(&verdicts, parts.targets.iter().any(TargetReport::unread_in_part));
         let suspects = installs.iter().map(|install| install.suspects).sum();
         let mut machine = parts.machine;
+        if parts.targets.iter().all(|target| target.kind == IMAGE) {
+            // The machine that looks at an image is not the one that it came from.
+            machine = Machine::default();
+        }
         let names: std::collections::BTreeSet<&String> =
             installs.iter().filter_map(|install| install.computer_name.as_ref()).collect();
         if let (Some(name), 1) = (names.first(), names.len()) {

@@ -13,7 +13,9 @@ pub fn explain(verdict: Verdict) -> &'static str {
         Verdict::Cleaned => "found, cured, and verified on the disk",
         Verdict::Exposed => "no worm, but the hole that it comes through is open",
         Verdict::Infected => "a worm, or what starts it, is on the disk",
-        Verdict::Undetermined => "something needed could not be read, or the run was refused",
+        Verdict::Undetermined => {
+            "no Windows was found, something needed could not be read, or the run was refused"
+        }
         Verdict::Failed => "a cure was tried and could not be verified",
     }
 }

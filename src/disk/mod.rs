@@ -1,52 +1,90 @@
-//! stub
-use crate::error::Result;
+//! Disks from outside: what a target is, how it is partitioned, which disks are attached.
+//!
+//! Knows block devices and partition tables, not what is in the volumes beyond their first sector.
+
 use std::path::{Path, PathBuf};
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    BlockDevice,
-    Image,
-}
-#[derive(Clone, Debug)]
-pub struct PartitionKind;
-impl PartitionKind {
-    pub fn may_hold_windows(&self) -> bool {
-        true
-    }
-}
-#[derive(Clone, Debug)]
-pub struct Partition {
-    pub number: u32,
-    pub start: u64,
-    pub size: u64,
-    pub kind: PartitionKind,
-}
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::volume::{Device, DeviceKind, RawDevice, ReadAt, Recognised, Roots, recognise_sector};
+
+mod block;
+mod partition;
+#[cfg(test)]
+mod tests;
+
+pub use block::{Attached, attached};
+pub use partition::{Partition, PartitionKind, Table};
+
+/// What a target is.
+pub type Kind = DeviceKind;
+
+/// One target as found: a whole disk, a partition's node, an image of either.
 #[derive(Clone, Debug)]
 pub struct Disk {
+    /// The node or image file.
     pub path: PathBuf,
+    /// Block device or image.
     pub kind: Kind,
+    /// Size in bytes.
     pub size: u64,
+    /// Model, as the kernel tells.
     pub model: Option<String>,
+    /// Serial number, as the kernel tells.
     pub serial: Option<String>,
+    /// How it is partitioned.
+    pub table: Table,
+    /// Its partitions, in the order of their numbers; one with number 0 where the target is a volume itself.
     pub partitions: Vec<Partition>,
+    /// What is odd about the table, in sentences without a full stop.
     pub notes: Vec<String>,
+    /// Whether its medium can be removed.
+    pub removable: bool,
 }
+
+/// Looks at one target: opens it for reading and reads its partition table.
+///
+/// # Errors
+/// The target cannot be opened. A table that cannot be read is no error: [`Table::Unreadable`], with a note.
 pub fn inspect(path: &Path) -> Result<Disk> {
-    let size = std::fs::metadata(path).map(|m| m.len()).unwrap_or(0);
-    Ok(Disk {
-        path: path.to_owned(),
-        kind: Kind::Image,
-        size,
-        model: None,
-        serial: None,
-        notes: vec![],
-        partitions: vec![Partition {
-            number: 1,
-            start: 63 * 512,
-            size: size - 63 * 512,
-            kind: PartitionKind,
-        }],
-    })
+    inspect_at(path, &Roots::default())
 }
-pub fn attached(_: &Path) -> Result<Vec<PathBuf>> {
-    Ok(vec![])
+
+/// The same with the root of sysfs given.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn inspect_at(path: &Path, roots: &Roots) -> Result<Disk> {
+    let device = RawDevice::new(path)?;
+    let reader = device.open_read()?;
+    let facts = match device.kind() {
+        DeviceKind::BlockDevice => block::facts(path, roots),
+        DeviceKind::Image => block::Facts::default(),
+    };
+    Ok(inspect_reader(reader, path, device.kind(), facts))
+}
+
+fn inspect_reader(reader: Arc<dyn ReadAt>, path: &Path, kind: Kind, facts: block::Facts) -> Disk {
+    let size = reader.size();
+    let mut notes = Vec::new();
+    let (table, partitions) = match partition::read(reader.as_ref(), &mut notes) {
+        Ok(found) => found,
+        Err(error) => {
+            notes.push(error.to_string());
+            (Table::Unreadable, Vec::new())
+        }
+    };
+    let block::Facts { model, serial, removable } = facts;
+    Disk { path: path.to_owned(), kind, size, model, serial, table, partitions, notes, removable }
+}
+
+/// Whether a place holds the first sector of a volume.
+fn is_volume(recognised: Recognised) -> bool {
+    matches!(recognised, Recognised::Ntfs | Recognised::Fat { .. } | Recognised::BitLocker)
+}
+
+/// Whether a volume begins at `start`; no where that cannot be read.
+fn volume_at(device: &dyn ReadAt, start: u64) -> bool {
+    let mut sector = [0; 512];
+    device.read_at(start, &mut sector).is_ok() && is_volume(recognise_sector(&sector))
 }

@@ -1,6 +1,7 @@
 //! Run folders: their names, their order, and making a new one.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -39,7 +40,11 @@ impl Store {
     /// # Errors
     /// The folder cannot be made.
     pub fn make(&self) -> Result<()> {
-        std::fs::create_dir_all(&self.root)
+        // The store holds copies of registry hives: nobody else's to read.
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.root)
             .doing("make the store")
             .map_err(|e| e.device(&self.root).hint("give another place with --store"))
     }
@@ -85,7 +90,11 @@ impl Store {
             let next = self.runs()?.first().and_then(|run| number_of(&run.id)).map_or(1, |number| number + 1);
             let id = format!("{next:04}-{}", now.strftime("%Y%m%d-%H%M%S"));
             let path = self.root.join(&id);
-            std::fs::create_dir(&path).and_then(|()| sync_folder(&path)).doing("make the run's folder")?;
+            DirBuilder::new()
+                .mode(0o700)
+                .create(&path)
+                .and_then(|()| sync_folder(&path))
+                .doing("make the run's folder")?;
             Ok(RunFolder { id, path })
         };
         make().map_err(|e| e.device(&self.root).hint("give another place with --store"))

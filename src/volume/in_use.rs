@@ -74,10 +74,15 @@ impl Roots {
 
     /// A one-line file of a block device, trimmed; none where it is missing or empty.
     pub(crate) fn attribute(&self, block: &str, file: &str) -> Option<String> {
-        let text = std::fs::read(self.class_block().join(block).join(file)).ok()?;
+        let text = self.binary_attribute(block, file)?;
         let text = String::from_utf8_lossy(&text);
         let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
         (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    /// A file of a block device as it is; none where it is missing.
+    pub(crate) fn binary_attribute(&self, block: &str, file: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.class_block().join(block).join(file)).ok()
     }
 
     /// The partitions of a disk.
@@ -87,7 +92,7 @@ impl Roots {
     }
 
     /// The disk that a partition is of.
-    fn disk_of(&self, block: &str) -> Option<String> {
+    pub(crate) fn disk_of(&self, block: &str) -> Option<String> {
         self.attribute(block, "partition")?;
         let names = self.block_names();
         names.into_iter().find(|name| self.class_block().join(name).join(block).join("partition").exists())

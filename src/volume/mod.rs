@@ -30,6 +30,7 @@ pub use extents::{Extents, Run};
 pub use in_use::{Roots, refuse_in_use, refuse_in_use_at};
 pub use ntfs::{Candidate, FileFacts, NtfsVolume, Scan, Storage};
 pub use raw::{DeviceKind, RawDevice};
+pub(crate) use recognise::recognise_sector;
 pub use recognise::{FatKind, Recognised, recognise};
 pub use record::{Name, Namespace};
 

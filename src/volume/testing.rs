@@ -67,7 +67,7 @@ pub(crate) fn mkntfs(image: &Path, size: u64, cluster: u64) {
 pub(crate) fn mounted(image: &Path, work: impl FnOnce(&Path)) {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().to_str().unwrap();
-    let options = "rw,compression,streams_interface=windows,big_writes";
+    let options = "rw,compression,streams_interface=windows";
     tool("ntfs-3g", &["-o", options, image.to_str().unwrap(), at]);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(dir.path())));
     tool("umount", &[at]);

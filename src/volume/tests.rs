@@ -61,20 +61,23 @@ fn make_sample(cluster: u64) -> Sample {
         let dos = c"LONGNA~1.TXT".to_bytes();
         let flags = rustix::fs::XattrFlags::empty();
         rustix::fs::setxattr(long.join("a long name.txt"), "system.ntfs_dos_name", dos, flags).unwrap();
-        // Two files that grow by turns lie in pieces; more pieces than a record holds make an attribute list.
-        for (name, turns) in [("few", 12), ("many", 700)] {
-            // Closed after each turn: ntfs-3g gives back at the close what it allocated ahead.
-            let append = |side, bytes: &[u8]| {
-                let path = root.join(format!("{name}-{side}"));
-                let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
-                file.write_all(bytes).unwrap();
-            };
-            for i in 0..turns {
-                append('a', &pattern(i, cluster.max(4096) as usize));
-                append('b', &pattern(i + 5000, cluster.max(4096) as usize));
-            }
-            append('a', b"a tail that is no whole sector");
+        // Two files that grow by turns lie in pieces. Closed after each turn: ntfs-3g gives back at the close what it
+        // allocated ahead.
+        let append = |name: &str, bytes: &[u8]| {
+            let mut file =
+                std::fs::OpenOptions::new().create(true).append(true).open(root.join(name)).unwrap();
+            file.write_all(bytes).unwrap();
+        };
+        for i in 0..12 {
+            append("few-a", &pattern(i, cluster.max(4096) as usize));
+            append("few-b", &pattern(i + 5000, cluster.max(4096) as usize));
         }
+        append("few-a", b"a tail that is no whole sector");
+        // So many streams that the unnamed one no longer fits in the base record.
+        for i in 0..80 {
+            append(&format!("many:stream{i}"), &pattern(i, 300));
+        }
+        append("many", &pattern(7, 6176));
         std::fs::write(root.join("linked"), pattern(3, 5000)).unwrap();
         for i in 0..14 {
             let name = format!("another name of the same file, and a long one, number {i}");
@@ -200,16 +203,16 @@ fn facts_of_single_files() {
         let sparse = find(&volume, "sparse");
         assert!(volume.read(sparse.id, 4 << 20).unwrap().ends_with(b"\0end"));
 
-        if cluster != 512 {
-            let many = find(&volume, "many-a");
-            assert!(
-                matches!(many.storage, Storage::AttributeList(_)),
-                "{:?}, clusters of {cluster}",
-                many.storage
-            );
-            let words = volume.extents(many.id).unwrap_err().to_string();
-            assert!(words.contains("attribute list"), "{words}");
-        }
+        let many = find(&volume, "many");
+        assert!(
+            matches!(many.storage, Storage::AttributeList(_)),
+            "{:?}, clusters of {cluster}",
+            many.storage
+        );
+        assert_eq!((many.streams.len(), many.size), (80, 6176));
+        assert_eq!(volume.read(many.id, 6176).unwrap(), pattern(7, 6176));
+        let words = volume.extents(many.id).unwrap_err().to_string();
+        assert!(words.contains("attribute list"), "{words}");
         if cluster <= 4096 {
             let file = find(&volume, "compressed\\text");
             assert_eq!(file.storage, Storage::Compressed);
@@ -268,9 +271,10 @@ fn the_scan_reads_little_more_than_the_mft_in_few_calls() {
     assert_eq!(scan.records, all / 1024);
     let reads = memory.reads.lock().unwrap();
     let large: u64 = reads.iter().filter(|read| read.1 > 1024).map(|read| read.1 as u64).sum();
-    assert_eq!(large, all);
+    // Beside the MFT, one long attribute list.
+    assert!((all..all + 4096).contains(&large), "{large} bytes of {all}");
     // One read a stretch of the MFT, one for each extension record, one for each directory of the path.
-    assert!(reads.len() < 40, "{} reads", reads.len());
+    assert!(reads.len() < 60, "{} reads", reads.len());
 }
 
 #[test]

@@ -1,0 +1,77 @@
+//! `deblast list`: disks, volumes and Windows installs. Reads only, and judges nothing.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use crate::cleanup::discover::{Patient, targets};
+use crate::cleanup::inspect::{Exam, inspect};
+use crate::cleanup::report_text::{human_size, printable};
+use crate::error::{Context, Result};
+
+/// Prints a paragraph for each target. 0 when all could be read, 2 when something could not.
+///
+/// # Errors
+/// The attached disks cannot be listed, or standard output not be written.
+pub fn execute(named: &[PathBuf]) -> Result<u8> {
+    let mut text = String::new();
+    let mut all_read = true;
+    let list = targets(named)?;
+    if list.is_empty() {
+        text.push_str("no disk is attached but those that this machine uses\n");
+    }
+    for path in list {
+        let looked = Patient::open_to_list(&path)
+            .and_then(|patient| Ok((inspect(&patient, &[], &mut |_| {})?, patient)));
+        match looked {
+            Ok((exam, patient)) => {
+                all_read &= exam.volumes.iter().all(|volume| volume.problem.is_none());
+                text.push_str(&describe(&patient, &exam));
+            }
+            Err(error) => {
+                all_read = false;
+                text.push_str(&format!("{}\n  {}\n", path.display(), printable(&error.to_string())));
+            }
+        }
+    }
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {}
+        written => written.doing("print")?,
+    }
+    Ok(if all_read { 0 } else { 2 })
+}
+
+fn describe(patient: &Patient, exam: &Exam) -> String {
+    let disk = &patient.disk;
+    let identity: Vec<String> =
+        [&disk.model, &disk.serial].into_iter().flatten().map(|text| printable(text)).collect();
+    let identity = if identity.is_empty() { String::new() } else { format!(", {}", identity.join(", ")) };
+    let mut text = format!("{}  {}{identity}\n", disk.path.display(), human_size(disk.size));
+    for note in &disk.notes {
+        text.push_str(&format!("  {}\n", printable(note)));
+    }
+    for (partition, volume) in disk.partitions.iter().zip(&exam.volumes) {
+        let version = volume.version.as_deref().map(|v| format!(" {v}")).unwrap_or_default();
+        let active = if partition.bootable { ", active" } else { "" };
+        text.push_str(&format!(
+            "  {} at {:#x}, {}: {}{active}; {}{version}\n",
+            partition.number,
+            partition.start,
+            human_size(partition.size),
+            partition.kind,
+            volume.filesystem
+        ));
+        let remarks = volume.state.iter().chain(&volume.problem).chain(&volume.forbids_writing);
+        remarks.for_each(|remark| text.push_str(&format!("     {}\n", printable(remark))));
+        for install in &volume.installs {
+            let identity = &install.evidence.identity;
+            let name = identity.computer_name.as_deref().map(|name| format!(", {name}")).unwrap_or_default();
+            text.push_str(&format!(
+                "     Windows: {} in {}{}\n",
+                printable(&identity.title()),
+                printable(&install.evidence.root.to_string()),
+                printable(&name)
+            ));
+        }
+    }
+    text
+}

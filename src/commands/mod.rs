@@ -1,0 +1,3 @@
+//! Commands that are not a run: they read or print something and judge no disk. One file each.
+
+pub mod list;
