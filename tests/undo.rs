@@ -43,7 +43,7 @@ fn must_hold(case: &Case, wanted: &(Value, Value, Value), ran: &Ran) {
 fn others_value(case: &Case) -> Vec<u8> {
     let data: Vec<u8> = (0_u32..14_000).map(|n| n.to_le_bytes()[0] | 1).collect();
     let size = case.file(SOFTWARE).len();
-    case.edit_hive(SOFTWARE, &format!("[\\Others\\Program]\n{}", reg_hex("large", 3, &data)));
+    case.edit_hive(SOFTWARE, &format!("[\\Others]\n\n[\\Others\\Program]\n{}", reg_hex("large", 3, &data)));
     assert!(case.file(SOFTWARE).len() > size, "the hive has grown");
     data
 }
