@@ -71,6 +71,25 @@ fn a_block_device_is_written_past_the_cache_and_alone() {
         let mut sectors = device.open_write().unwrap();
         let words = device.open_write().err().unwrap().to_string();
         assert!(words.contains("held by another program"), "{words}");
+        // O_DIRECT (0o40000), which loop devices allow, in the flags of the one descriptor that is open for writing.
+        let fds = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let is_node = |entry: &std::fs::DirEntry| {
+            std::fs::read_link(entry.path()).is_ok_and(|to| to == Path::new(&node))
+        };
+        let flags: Vec<u32> = fds
+            .filter(is_node)
+            .filter_map(|entry| {
+                std::fs::read_to_string(Path::new("/proc/self/fdinfo").join(entry.file_name())).ok()
+            })
+            .map(|text| {
+                text.lines()
+                    .find_map(|line| line.strip_prefix("flags:").map(|f| f.trim().to_owned()))
+                    .unwrap()
+            })
+            .map(|text| u32::from_str_radix(&text, 8).unwrap())
+            .collect();
+        assert!(flags.iter().any(|flags| flags & 3 == 2 && flags & 0o40000 != 0), "{flags:x?}");
+        assert_eq!(flags.iter().filter(|&flags| flags & 3 != 0).count(), 1, "only one may write: {flags:x?}");
         sectors.overwrite(place, &before, &[0; 512]).unwrap();
         sectors.sync().unwrap();
         device.drop_caches().unwrap();
