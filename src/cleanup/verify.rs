@@ -18,7 +18,7 @@ pub struct Verified {
     /// The file.
     pub path: WinPath,
     /// Digest of its content before the run.
-    pub before: Sha256,
+    pub before: Option<Sha256>,
     /// Digest of its content now, if it could be read.
     pub after: Option<Sha256>,
     /// What is amiss; none when all is as planned.

@@ -65,6 +65,14 @@ pub trait Sectors: Send {
     /// at the first byte that differs; a failed read or write.
     fn overwrite(&mut self, offset: u64, before: &[u8], after: &[u8]) -> Result<()>;
 
+    /// Writes sectors that cannot be read, as a power cut in mid-write can leave one: the drive maps them anew. Only
+    /// for taking back, where every other sector told which state the disk is in.
+    ///
+    /// # Errors
+    /// They can be read after all, and then must be compared first; `offset` or the length is no multiple of
+    /// [`SECTOR`]; a failed write.
+    fn replace_unreadable(&mut self, offset: u64, after: &[u8]) -> Result<()>;
+
     /// Returns when all that was written is on the medium.
     ///
     /// # Errors
