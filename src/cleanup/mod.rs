@@ -32,7 +32,7 @@ use discover::Patient;
 use inspect::{Exam, InstallExam, inspect};
 use plan::{ActionKind, Plan, confirm, plan};
 use report::{ChangedFile, Machine, Parts, Report, TargetReport};
-use undo::{Only, RunOnDisk, Undo, plan_undo, runs_of};
+use undo::{Only, RunOnDisk, Runs, Undo, plan_undo, runs_of};
 use verify::{Verified, verify};
 
 /// 100 ns steps between 1601, where FILETIME begins, and 1970.
@@ -406,8 +406,8 @@ fn take_back_unfinished(
     // Each round takes one run back, and a run that is taken back is no longer unfinished.
     let mut rounds = settings.store.runs()?.len() + 1;
     loop {
-        let (runs, notes) = runs_of(&settings.store, exam)?;
-        if let Some(first) = notes.first() {
+        let Runs { held: runs, notes, unusable } = runs_of(&settings.store, exam)?;
+        if let Some(first) = unusable.first().or(notes.first()) {
             sink(Event::Note { text: first.clone() });
         }
         let wanted = |run: &RunOnDisk| match except {
@@ -466,7 +466,7 @@ fn carry_out(
 /// The patient or the store cannot be read.
 pub fn list_runs(patient: &Patient, settings: &Settings, sink: Sink<'_>) -> Result<Vec<String>> {
     let exam = inspect(patient, &checks::all(&settings.signatures), sink)?;
-    let (runs, notes) = runs_of(&settings.store, &exam)?;
+    let Runs { held: runs, notes, unusable } = runs_of(&settings.store, &exam)?;
     let mut lines: Vec<String> = runs
         .iter()
         .map(|held| {
@@ -487,6 +487,7 @@ pub fn list_runs(patient: &Patient, settings: &Settings, sink: Sink<'_>) -> Resu
         })
         .collect();
     lines.extend(notes);
+    lines.extend(unusable);
     Ok(lines)
 }
 
@@ -523,9 +524,14 @@ pub fn undo(
         remarks.push(words);
         return done(&exam, None, remarks, Vec::new(), None, 2);
     }
-    let (runs, notes) = runs_of(&settings.store, &exam)?;
+    let Runs { held: runs, notes, unusable } = runs_of(&settings.store, &exam)?;
     let Some(held) = choose(runs, which, &exam)? else {
         remarks.extend(notes);
+        if !unusable.is_empty() {
+            remarks.extend(unusable);
+            remarks.push("nothing was taken back: whether anything is left cannot be told".to_owned());
+            return done(&exam, None, remarks, Vec::new(), None, 2);
+        }
         remarks.push(format!(
             "no run in {} has left a change on this disk: nothing is to be taken back",
             settings.store.root().display()
