@@ -21,6 +21,7 @@ mod proof;
 mod raw;
 mod recognise;
 mod record;
+mod second;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use raw::{DeviceKind, RawDevice};
 pub(crate) use recognise::recognise_sector;
 pub use recognise::{FatKind, Recognised, recognise};
 pub use record::{Name, Namespace};
+pub use second::read_again;
 
 /// Unit of all writing, in bytes. Devices with larger sectors are written through the kernel's cache.
 pub const SECTOR: u64 = 512;
