@@ -2,7 +2,8 @@
 //!
 //! Reading goes through [`ReadAt`], which cannot write. Writing goes through [`Sectors`], whole sectors that are
 //! compared first, and exists only on the exclusive handle that [`Device::open_write`] gives: writing while
-//! inspecting does not compile. Places of a file come from [`Extents`] alone. Why in place: VOLUME.md, rows R.
+//! inspecting does not compile. Places of a file come from [`Extents`] alone. Why in place: ARCHITECTURE.md, "Writing
+//! safely".
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ mod proof;
 mod raw;
 mod recognise;
 mod record;
+mod second;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -33,6 +35,7 @@ pub use raw::{DeviceKind, RawDevice};
 pub(crate) use recognise::recognise_sector;
 pub use recognise::{FatKind, Recognised, recognise};
 pub use record::{Name, Namespace};
+pub use second::read_again;
 
 /// Unit of all writing, in bytes. Devices with larger sectors are written through the kernel's cache.
 pub const SECTOR: u64 = 512;
