@@ -540,6 +540,7 @@ pub fn undo(
     };
     let now = (settings.clock)();
     let undo = plan_undo(held, patient, &exam, only, filetime(now))?;
+    remarks.push(format!("the run {} is what is taken back", undo.run_id));
     remarks.extend(undo.plan.notes.iter().cloned());
     remarks.extend(undo.already.iter().map(|change| format!("as before the run already: {change}")));
     remarks.extend(undo.left.iter().map(|(change, why)| format!("left: {change}: {why}")));
@@ -586,9 +587,15 @@ pub fn undo(
 
 fn choose(runs: Vec<RunOnDisk>, which: &Which, exam: &Exam) -> Result<Option<RunOnDisk>> {
     match which {
-        Which::Last => Ok(runs.into_iter().filter(|run| !run.is_undo()).find(|run| {
-            run.all_standings(exam).iter().any(|(_, standing)| *standing == undo::Standing::InForce)
-        })),
+        Which::Last => {
+            let mut runs: Vec<RunOnDisk> = runs.into_iter().filter(|run| !run.is_undo()).collect();
+            // Disks that were imaged from one master have volumes and files of the same identity. A run that the bytes
+            // prove goes before one that identities and values merely allow. The order is stable: newest first.
+            runs.sort_by_key(|run| std::cmp::Reverse(run.proof()));
+            Ok(runs.into_iter().find(|run| {
+                run.all_standings(exam).iter().any(|(_, standing)| *standing == undo::Standing::InForce)
+            }))
+        }
         Which::Run(id) => {
             let known: Vec<String> = runs.iter().map(|run| run.run.id().to_owned()).collect();
             let found = runs.into_iter().find(|run| run.run.id() == id);

@@ -242,6 +242,21 @@ impl RunOnDisk {
         self.whole == State::Between || self.files.iter().any(|fit| fit.state == State::Between)
     }
 
+    /// How well the bytes of the disk prove that it was this run that wrote them: wholly, in a hive at least, or not.
+    /// A file's zeros prove little, for the runs of two disks write the same.
+    pub fn proof(&self) -> u8 {
+        let journal = &self.journal;
+        let is_hive = |index: usize| {
+            let mut changes = journal.header.changes.iter().filter(|recorded| recorded.file == index);
+            changes.any(|recorded| matches!(recorded.change, Change::Value(_)))
+        };
+        let fits = |(index, fit): (usize, &Fit)| fit.state != State::Foreign && is_hive(index);
+        match self.whole {
+            State::Foreign => u8::from(self.files.iter().enumerate().any(fits)),
+            _ => 2,
+        }
+    }
+
     /// Whether this run is itself the taking back of another.
     pub fn is_undo(&self) -> bool {
         matches!(self.journal.header.kind, RunKind::Undo { .. })
