@@ -1,5 +1,13 @@
 //! The path from scan to undo on a practice disk, judged by tools that are not ours.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "this file is a test as a whole, its helpers too"
+)]
+
 mod common;
 
 use std::collections::BTreeSet;

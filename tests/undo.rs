@@ -1,5 +1,13 @@
 //! Taking a run back after others have written: value by value, and whatever has changed again is left and named.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "this file is a test as a whole, its helpers too"
+)]
+
 mod common;
 
 use std::fs;
