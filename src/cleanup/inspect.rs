@@ -317,8 +317,9 @@ impl InstallExam {
         }
         exam.problems = check(&hive);
         if let Some(problem) = exam.problems.iter().find(|problem| problem.class == Class::Structure) {
-            exam.unwritable =
-                Some(format!("{} is damaged, and an edit could harm it: {problem}", exam.facts.path));
+            let why = format!("{} is damaged, and an edit could harm it: {problem}", exam.facts.path);
+            self.notes.push(why.clone());
+            exam.unwritable = Some(why);
         } else if let Err(error) = volume.extents(exam.facts.id) {
             exam.unwritable = Some(error.path(&exam.facts.path).to_string());
         }
