@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::change::hex_bytes;
 use crate::cleanup::discover::Patient;
 use crate::cleanup::inspect::{Exam, MAX_HIVE, Opened};
-use crate::cleanup::plan::{Action, ActionKind, ConfirmedPlan, Plan};
+use crate::cleanup::plan::{Action, ActionKind, ConfirmedPlan, Content, Plan};
 use crate::error::{Context, Error, Result};
 use crate::event::{Event, Sink};
 use crate::store::journal::{
@@ -75,8 +75,21 @@ pub struct Applied {
 struct DeviceWrite {
     /// Offset on the device, in bytes.
     place: u64,
-    before: Vec<u8>,
+    /// None where the sectors cannot be read.
+    before: Option<Vec<u8>>,
     after: Vec<u8>,
+}
+
+impl DeviceWrite {
+    /// Sector by sector: its place, what is there before and after.
+    fn sectors(&self) -> impl Iterator<Item = (u64, Option<&[u8]>, &[u8])> {
+        let before = self.before.as_deref().map(|before| before.chunks(SECTOR));
+        let before = before.into_iter().flatten().map(Some).chain(std::iter::repeat(None));
+        (self.place..)
+            .step_by(SECTOR)
+            .zip(before.zip(self.after.chunks(SECTOR)))
+            .map(|(place, (before, after))| (place, before, after))
+    }
 }
 
 /// The writes of one file: groups, each synced before the next.
@@ -115,7 +128,7 @@ fn header(plan: &Plan, patient: &Patient, run_id: &str, kind: RunKind, now: Time
         path: action.path.clone(),
         id: action.id,
         size: action.extents.size,
-        before: action.before,
+        before: action.before.unwrap_or_else(|| crate::digest::Sha256::of(b"")),
         runs: action.extents.runs.iter().map(|run| (run.place, run.length)).collect(),
     };
     let changes = plan.journalled().flat_map(|(file, action)| {
@@ -254,11 +267,12 @@ fn prepare(
         })?;
         let bytes = opened.ntfs.read(action.id, action.extents.size).map_err(|e| e.path(&action.path))?;
         let content = crate::digest::Digests::of(&bytes);
-        if content.sha256 != action.before {
+        if action.before != Some(content.sha256) {
+            let wanted = action.before.map(|digest| digest.to_string()).unwrap_or_default();
             return Err(Error::mismatch(
                 "quarantine the file",
                 0,
-                format!("SHA-256 {}", action.before),
+                format!("SHA-256 {wanted}"),
                 content.sha256.to_string(),
             )
             .path(&action.path)
@@ -295,10 +309,14 @@ fn batches(plan: &Plan, run_id: &str, quarantine: &Quarantine) -> Result<Vec<Bat
             let start = plan.volumes.get(action.volume).map_or(0, |volume| volume.start);
             let mut groups: BTreeMap<u32, Vec<DeviceWrite>> = BTreeMap::new();
             for write in &action.writes {
+                let bytes = |content: &Content| {
+                    let side = content.side(run_id, file);
+                    side.map(|side| side.bytes(write.length, quarantine)).transpose()
+                };
                 groups.entry(write.group).or_default().push(DeviceWrite {
                     place: start + write.place,
-                    before: write.before.side(run_id, file).bytes(write.length, quarantine)?,
-                    after: write.after.side(run_id, file).bytes(write.length, quarantine)?,
+                    before: bytes(&write.before)?,
+                    after: bytes(&write.after)?.unwrap_or_default(),
                 });
             }
             Ok(Batch { path: action.path.to_string(), groups: groups.into_values().collect() })
@@ -323,7 +341,10 @@ fn execute(patient: &Patient, batches: &[Batch], sink: Sink<'_>) -> Result<(), F
                     if let Some(last) = attempted.last_mut() {
                         last.push(write);
                     }
-                    sectors.overwrite(write.place, &write.before, &write.after)
+                    match &write.before {
+                        Some(before) => sectors.overwrite(write.place, before, &write.after),
+                        None => sectors.replace_unreadable(write.place, &write.after),
+                    }
                 })
                 .and_then(|()| sectors.sync());
             if let Err(error) = written {
@@ -345,11 +366,12 @@ fn execute(patient: &Patient, batches: &[Batch], sink: Sink<'_>) -> Result<(), F
 fn compare_first(sectors: &mut dyn Sectors, batches: &[Batch]) -> Result<()> {
     let mut seen = HashSet::new();
     for write in batches.iter().flat_map(|batch| &batch.groups).flatten() {
-        let mut now = vec![0; write.before.len()];
-        sectors.read(write.place, &mut now)?;
-        let pairs = now.chunks(SECTOR).zip(write.before.chunks(SECTOR));
-        for (place, (now, before)) in (write.place..).step_by(SECTOR).zip(pairs) {
-            if seen.insert(place) && now != before {
+        for (place, before, _) in write.sectors() {
+            let first = seen.insert(place);
+            let Some(before) = before.filter(|_| first) else { continue };
+            let mut now = vec![0; SECTOR];
+            sectors.read(place, &mut now)?;
+            if now != before {
                 return Err(Error::mismatch(
                     "write the disk",
                     place,
@@ -367,8 +389,9 @@ fn compare_first(sectors: &mut dyn Sectors, batches: &[Batch]) -> Result<()> {
 fn take_back(sectors: &mut dyn Sectors, attempted: &[Vec<&DeviceWrite>]) -> Result<()> {
     for group in attempted.iter().rev() {
         for write in group.iter().rev() {
-            let pairs = write.before.chunks(SECTOR).zip(write.after.chunks(SECTOR));
-            for (place, (before, after)) in (write.place..).step_by(SECTOR).zip(pairs) {
+            for (place, before, after) in write.sectors() {
+                // What could not be read before is better as it is now.
+                let Some(before) = before else { continue };
                 let mut now = vec![0; SECTOR];
                 sectors.read(place, &mut now)?;
                 if now == after && now != before {

@@ -50,8 +50,8 @@ pub struct Action {
     pub id: FileId,
     /// Where it lies.
     pub extents: Extents,
-    /// Digest of its content as inspected.
-    pub before: Sha256,
+    /// Digest of its content as inspected; none where it could not be read, and then only taking back is possible.
+    pub before: Option<Sha256>,
     /// What is changed, each with the findings that asked for it, as indexes of install and finding.
     pub changes: Vec<(Change, Vec<(usize, usize)>)>,
     /// How.
@@ -107,19 +107,23 @@ pub enum Content {
     Own(u64),
     /// Bytes in the quarantine of an earlier run.
     Earlier(Side),
+    /// Nothing that can be read: only before a write that takes back.
+    Unreadable,
 }
 
 impl Content {
     /// The same as a journal has it, for the run with this id and the file with this index in its journal.
-    pub fn side(&self, run_id: &str, file: usize) -> Side {
-        match self {
+    /// None for what cannot be read, which no journal of its own ever names.
+    pub fn side(&self, run_id: &str, file: usize) -> Option<Side> {
+        Some(match self {
             Self::Bytes(bytes) => Side::Bytes(bytes.clone()),
             Self::Zeros => Side::Zeros,
             Self::Own(offset) => {
                 Side::Quarantined { run: run_id.to_owned(), name: name_of(file), offset: *offset }
             }
             Self::Earlier(side) => side.clone(),
-        }
+            Self::Unreadable => return None,
+        })
     }
 }
 
@@ -160,14 +164,15 @@ impl Plan {
         let mut first_group = 0;
         for (file, action) in self.journalled() {
             for write in &action.writes {
-                intents.push(Intent {
+                let sides = write.before.side(run_id, file).zip(write.after.side(run_id, file));
+                intents.extend(sides.map(|(before, after)| Intent {
                     group: first_group + write.group,
                     file,
                     place: write.place,
                     length: write.length,
-                    before: write.before.side(run_id, file),
-                    after: write.after.side(run_id, file),
-                });
+                    before,
+                    after,
+                }));
             }
             first_group += action.writes.iter().map(|write| write.group + 1).max().unwrap_or(0);
         }
@@ -378,7 +383,7 @@ fn make_inert(
         path: change.path.clone(),
         id: change.id,
         extents,
-        before: change.digests.sha256,
+        before: Some(change.digests.sha256),
         changes: vec![(Change::File(change.clone()), vec![asked])],
         kind: ActionKind::MakeInert,
         writes,
@@ -455,8 +460,8 @@ fn edit_hive(
 ) -> Result<(Option<Action>, Left), String> {
     let words = |error: Error| error.path(&exam.facts.path).to_string();
     let bytes = place.opened.ntfs.read(exam.facts.id, MAX_HIVE).map_err(words)?;
-    let before = Sha256::of(&bytes);
-    if exam.sha256 != Some(before) {
+    let before = Some(Sha256::of(&bytes));
+    if exam.sha256 != before {
         return Err(format!(
             "{} reads differently than a moment ago; the disk may be failing",
             exam.facts.path

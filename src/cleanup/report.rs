@@ -138,8 +138,8 @@ pub struct ChangedFile {
     pub target: String,
     /// Its path.
     pub path: String,
-    /// Digest of its content before.
-    pub sha256_before: Sha256,
+    /// Digest of its content before; null where it could not be read.
+    pub sha256_before: Option<Sha256>,
     /// Digest of its content after; null where it could not be read.
     pub sha256_after: Option<Sha256>,
     /// What was changed in it.

@@ -59,10 +59,10 @@ fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
         for change in &report.changes {
             writeln!(out, "  {} ({})", printable(&change.path), change.outcome)?;
             change.what.iter().try_for_each(|what| writeln!(out, "      {}", printable(what)))?;
-            writeln!(out, "      SHA-256 before {}", change.sha256_before)?;
-            match &change.sha256_after {
-                Some(after) => writeln!(out, "      SHA-256 after  {after}")?,
-                None => writeln!(out, "      SHA-256 after  could not be read")?,
+            for (when, digest) in [("before", &change.sha256_before), ("after ", &change.sha256_after)] {
+                let digest =
+                    digest.map_or_else(|| "could not be read".to_owned(), |digest| digest.to_string());
+                writeln!(out, "      SHA-256 {when} {digest}")?;
             }
             if let Some(why) = &change.why {
                 writeln!(out, "      {}", printable(why))?;

@@ -31,8 +31,8 @@ struct Sector {
     groups: Vec<u32>,
     /// What it holds before the first, and after each.
     versions: Vec<Vec<u8>>,
-    /// What it holds now.
-    now: Vec<u8>,
+    /// What it holds now; none where it cannot be read, as a power cut in mid-write can leave one sector.
+    now: Option<Vec<u8>>,
 }
 
 /// A set of writes of one volume, held against the disk.
@@ -51,8 +51,8 @@ pub struct Fit {
 pub struct WriteBack {
     /// Offset in the volume, in bytes.
     pub place: u64,
-    /// What is there now.
-    pub before: Vec<u8>,
+    /// What is there now; none where it cannot be read.
+    pub before: Option<Vec<u8>>,
     /// What was there before the run.
     pub after: Vec<u8>,
 }
@@ -62,7 +62,7 @@ impl Fit {
     /// offset in the volume and a length.
     ///
     /// # Errors
-    /// A place cannot be read, the quarantine lacks bytes, or the intents contradict each other.
+    /// The quarantine lacks bytes, or the intents contradict each other.
     pub fn of<'a>(
         intents: impl IntoIterator<Item = &'a Intent>,
         quarantine: &Quarantine,
@@ -79,7 +79,7 @@ impl Fit {
                 let sector = sectors.entry(place).or_insert_with(|| Sector {
                     groups: Vec::new(),
                     versions: vec![before.to_vec()],
-                    now: Vec::new(),
+                    now: None,
                 });
                 if sector.versions.last().is_none_or(|last| last != before) {
                     return Err(Error::mismatch(
@@ -96,14 +96,14 @@ impl Fit {
         groups.sort_unstable();
         groups.dedup();
         for (&place, sector) in &mut sectors {
-            sector.now = vec![0; SECTOR as usize];
-            read(place, &mut sector.now)?;
+            let mut now = vec![0; SECTOR as usize];
+            sector.now = read(place, &mut now).is_ok().then_some(now);
         }
         let cut = groups.iter().copied().find(|&cut| sectors.values().all(|s| s.version_at(cut).is_some()));
         let all = |test: fn(&Sector) -> bool| sectors.values().all(test);
-        let state = if all(|s| s.versions.first() == Some(&s.now)) {
+        let state = if all(|s| s.now.is_some() && s.versions.first() == s.now.as_ref()) {
             State::Before
-        } else if all(|s| s.versions.last() == Some(&s.now)) {
+        } else if all(|s| s.now.is_some() && s.versions.last() == s.now.as_ref()) {
             State::After
         } else if cut.is_some() {
             State::Between
@@ -130,12 +130,16 @@ impl Fit {
             for (&place, sector) in &self.sectors {
                 let Some(step) = sector.groups.iter().position(|&own| own == group) else { continue };
                 // Version `step + 1` is what this group left; the sector is there if its version is no lower.
-                if sector.version_at(cut).is_some_and(|version| version > step)
-                    && let (Some(before), Some(after)) =
-                        (sector.versions.get(step + 1), sector.versions.get(step))
-                    && before != after
-                {
-                    writes.push(WriteBack { place, before: before.clone(), after: after.clone() });
+                let Some(version) = sector.version_at(cut) else { continue };
+                let (Some(before), Some(after)) = (sector.versions.get(step + 1), sector.versions.get(step))
+                else {
+                    continue;
+                };
+                // One that cannot be read is taken for written as late as it can have been, and replaced.
+                let unreadable = sector.now.is_none() && version == step + 1;
+                if version > step && (unreadable || before != after) {
+                    let before = (!unreadable).then(|| before.clone());
+                    writes.push(WriteBack { place, before, after: after.clone() });
                 }
             }
             if !writes.is_empty() {
@@ -148,15 +152,18 @@ impl Fit {
 
 impl Sector {
     /// The version that this sector holds, if it may hold it while the run is in the midst of group `cut`: every
-    /// earlier group is done, no later one is. The lowest, where versions are alike.
+    /// earlier group is done, no later one is. The lowest, where versions are alike; the highest, where it cannot be
+    /// read, so that it is replaced whatever it was.
     fn version_at(&self, cut: u32) -> Option<usize> {
-        (0..self.versions.len()).find(|&version| {
+        let mut possible = (0..self.versions.len()).filter(|&version| {
             let last_done = version.checked_sub(1).and_then(|index| self.groups.get(index));
             let next = self.groups.get(version);
-            last_done.is_none_or(|&group| group <= cut)
-                && next.is_none_or(|&group| group >= cut)
-                && self.versions.get(version) == Some(&self.now)
-        })
+            last_done.is_none_or(|&group| group <= cut) && next.is_none_or(|&group| group >= cut)
+        });
+        match &self.now {
+            Some(now) => possible.find(|&version| self.versions.get(version) == Some(now)),
+            None => possible.next_back(),
+        }
     }
 }
 
@@ -216,12 +223,34 @@ mod tests {
             for group in back {
                 for write in group {
                     let slot = &mut disk[usize::try_from(write.place / 512).unwrap()];
-                    assert_eq!(write.before, vec![*slot; 512], "{now:?}");
+                    assert_eq!(write.before, Some(vec![*slot; 512]), "{now:?}");
                     *slot = write.after[0];
                 }
                 assert!(possible(disk), "taking {now:?} back passes through {disk:?}");
             }
             assert_eq!(disk, [1; 4], "{now:?}");
+        }
+    }
+
+    /// One sector that the cut made unreadable: all others tell the state, and it is replaced.
+    #[test]
+    fn an_unreadable_sector_is_replaced() {
+        for (now, bad) in [([2, 1, 1, 1], 1), ([3, 2, 2, 1], 3), ([3, 2, 2, 2], 0)] {
+            let read = &mut |place: u64, buf: &mut [u8]| {
+                let sector = usize::try_from(place / 512).unwrap();
+                buf.fill(now[sector]);
+                if sector == bad { Err(Error::refused("read", "bad sector")) } else { Ok(()) }
+            };
+            let fit = Fit::of(&plan(), &Quarantine::default(), read).unwrap();
+            assert_eq!(fit.state, State::Between, "{now:?}");
+            let mut disk = now.map(Some);
+            disk[bad] = None;
+            for write in fit.write_back().unwrap().into_iter().flatten() {
+                let slot = &mut disk[usize::try_from(write.place / 512).unwrap()];
+                assert_eq!(write.before, slot.map(|byte| vec![byte; 512]), "{now:?}");
+                *slot = Some(write.after[0]);
+            }
+            assert_eq!(disk, [Some(1); 4], "{now:?}");
         }
     }
 

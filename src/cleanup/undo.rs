@@ -433,7 +433,7 @@ fn plan_file(
     if only == Only::All
         && let Some(groups) = fit.write_back()
     {
-        let before = Sha256::of(&opened.ntfs.read(file.id, MAX_HIVE.max(file.size))?);
+        let before = opened.ntfs.read(file.id, MAX_HIVE.max(file.size)).ok().map(|bytes| Sha256::of(&bytes));
         let extents = opened.ntfs.extents(file.id)?;
         let mut action = blank(&mut undo.plan, ActionKind::WriteBack, file.id, extents, before);
         for (group, writes) in (0..).zip(groups) {
@@ -441,7 +441,7 @@ fn plan_file(
                 group,
                 place: write.place,
                 length: SECTOR,
-                before: Content::Bytes(write.before),
+                before: write.before.map_or(Content::Unreadable, Content::Bytes),
                 after: Content::Bytes(write.after),
             }));
         }
@@ -458,7 +458,7 @@ fn plan_file(
                     continue;
                 };
                 let extents = opened.ntfs.extents(facts.id)?;
-                let before = Sha256::of(&now);
+                let before = Some(Sha256::of(&now));
                 let mut action = blank(&mut undo.plan, ActionKind::Restore, facts.id, extents, before);
                 action.writes = restore(held, index, opened, &action, &now, &original)?;
                 action.changes.push((Change::File(change), Vec::new()));

@@ -12,13 +12,14 @@ use crate::hive::edit::Edit;
 use crate::hive::tree::actual_tree;
 use crate::hive::{Hive, second};
 use crate::path::WinPath;
+use crate::volume::read_again;
 
 /// How one action was found afterwards.
 pub struct Verified {
     /// The file.
     pub path: WinPath,
     /// Digest of its content before the run.
-    pub before: Sha256,
+    pub before: Option<Sha256>,
     /// Digest of its content now, if it could be read.
     pub after: Option<Sha256>,
     /// What is amiss; none when all is as planned.
@@ -51,8 +52,16 @@ fn verify_action(action: &Action, exam: &Exam, verified: &mut Verified) -> Resul
     let wrong = |why: &str| Error::refused("verify what was written", why).path(&action.path);
     let opened = exam.volumes.get(action.exam_volume).and_then(|volume| volume.opened.as_ref());
     let opened = opened.ok_or_else(|| wrong("its volume cannot be opened any more"))?;
-    let bytes = opened.ntfs.read(action.id, MAX_HIVE.max(action.extents.size))?;
+    // One copy in memory at a time: a hive may be half of what the machine has.
+    let most = MAX_HIVE.max(action.extents.size);
+    let theirs = read_again(opened.reader.clone(), action.id, most).map(|theirs| Sha256::of(&theirs));
+    let bytes = opened.ntfs.read(action.id, most)?;
     let now = Sha256::of(&bytes);
+    if !theirs.as_ref().is_ok_and(|theirs| *theirs == now) {
+        verified.disagree = true;
+        let found = theirs.err().map_or_else(|| "other bytes in it".to_owned(), |error| error.to_string());
+        return Err(wrong(&format!("a second reader of the volume finds {found}")));
+    }
     verified.after = Some(now);
     match &action.kind {
         ActionKind::MakeInert => {

@@ -21,6 +21,7 @@ mod proof;
 mod raw;
 mod recognise;
 mod record;
+mod second;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use raw::{DeviceKind, RawDevice};
 pub(crate) use recognise::recognise_sector;
 pub use recognise::{FatKind, Recognised, recognise};
 pub use record::{Name, Namespace};
+pub use second::read_again;
 
 /// Unit of all writing, in bytes. Devices with larger sectors are written through the kernel's cache.
 pub const SECTOR: u64 = 512;
@@ -64,6 +66,14 @@ pub trait Sectors: Send {
     /// `offset` or the length is no multiple of [`SECTOR`]; lengths that differ; a place beyond the end; a mismatch,
     /// at the first byte that differs; a failed read or write.
     fn overwrite(&mut self, offset: u64, before: &[u8], after: &[u8]) -> Result<()>;
+
+    /// Writes sectors that cannot be read, as a power cut in mid-write can leave one: the drive maps them anew. Only
+    /// for taking back, where every other sector told which state the disk is in.
+    ///
+    /// # Errors
+    /// They can be read after all, and then must be compared first; `offset` or the length is no multiple of
+    /// [`SECTOR`]; a failed write.
+    fn replace_unreadable(&mut self, offset: u64, after: &[u8]) -> Result<()>;
 
     /// Returns when all that was written is on the medium.
     ///

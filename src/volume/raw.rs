@@ -228,6 +228,17 @@ impl Sectors for RawSectors {
         self.write_raw(offset, after).doing(doing).map_err(place)
     }
 
+    fn replace_unreadable(&mut self, offset: u64, after: &[u8]) -> Result<()> {
+        let doing = format!("replace {} unreadable bytes", after.len());
+        self.check(&doing, offset, after.len())?;
+        let place = |error: Error| error.device(&self.path).offset(offset);
+        if self.read_raw(offset, &mut vec![0; after.len()]).is_ok() {
+            return Err(place(Error::refused(doing, "they can be read now"))
+                .hint("run again: what is there is looked at first"));
+        }
+        self.write_raw(offset, after).doing(doing).map_err(place)
+    }
+
     fn sync(&mut self) -> Result<()> {
         self.file
             .sync_data()

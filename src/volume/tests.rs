@@ -12,6 +12,8 @@ use super::*;
 use crate::change::FileId;
 use crate::path::WinPath;
 
+mod device;
+
 const CLUSTERS: [u64; 3] = [512, 4096, 65536];
 
 /// Some bytes that are the same nowhere else.
@@ -138,9 +140,10 @@ fn listed_by_fls(image: &Path, sector: u64) -> Vec<(String, u64)> {
     names
 }
 
-/// The Sleuth Kit lists files without an unnamed $DATA or $I30 by their other streams alone.
+/// The Sleuth Kit lists files without an unnamed $DATA or $I30 by their other streams alone; a colon in a name (there
+/// is one in the corpus) reads like a stream in its list.
 fn is_compared(path: &str, record: u64) -> bool {
-    record != 9 && !path.starts_with("$Extend/") && !path.starts_with("$Extend\\")
+    record != 9 && !path.contains(':') && !path.starts_with("$Extend/") && !path.starts_with("$Extend\\")
 }
 
 fn listed_by_us(scan: &Scan) -> Vec<(String, u64)> {
@@ -273,8 +276,9 @@ fn the_scan_reads_little_more_than_the_mft_in_few_calls() {
     let large: u64 = reads.iter().filter(|read| read.1 > 1024).map(|read| read.1 as u64).sum();
     // Beside the MFT, one long attribute list.
     assert!((all..all + 4096).contains(&large), "{large} bytes of {all}");
-    // One read a stretch of the MFT, one for each extension record, one for each directory of the path.
-    assert!(reads.len() < 60, "{} reads", reads.len());
+    assert!(reads.iter().filter(|read| read.1 > 1024).count() <= 6, "{reads:?}");
+    // Single records: those of attribute lists (the sample has some 60), and each directory of the path once.
+    assert!(reads.len() < 120, "{} reads", reads.len());
 }
 
 #[test]
@@ -323,7 +327,7 @@ fn a_file_whose_folder_is_no_more_is_an_orphan() {
     let mut bytes = memory.bytes.clone();
     patch_attribute(&mut bytes[at..at + 1024], 0x30, |attribute| {
         let value = u16_at(attribute, 20).unwrap() as usize;
-        let itself = u64::from(folder_sequence(folder.id)) << 48 | number(folder.id);
+        let itself = u64::from(sequence_of(folder.id)) << 48 | number(folder.id);
         attribute[value..value + 8].copy_from_slice(&itself.to_le_bytes());
     });
     let scan = scan_all(&NtfsVolume::open(Memory::new(bytes)).unwrap());
@@ -331,7 +335,7 @@ fn a_file_whose_folder_is_no_more_is_an_orphan() {
     assert_eq!((worm.path.as_str(), worm.is_orphan), ("$Orphan\\msblast.exe", true));
 }
 
-fn folder_sequence(id: FileId) -> u16 {
+fn sequence_of(id: FileId) -> u16 {
     let FileId::Ntfs { sequence, .. } = id;
     sequence
 }
@@ -447,91 +451,14 @@ fn behind_the_initialised_size_there_are_zeros() {
 }
 
 #[test]
-fn overwriting_changes_exactly_those_sectors() {
-    let dir = tempfile::tempdir().unwrap();
-    let image = dir.path().join("copy.img");
-    std::fs::copy(sample(4096), &image).unwrap();
-    let device = RawDevice::new(&image).unwrap();
-    assert_eq!(device.kind(), DeviceKind::Image);
-    let original = std::fs::read(&image).unwrap();
-    let volume = open(&image);
-    let file = find(&volume, "WINDOWS\\system32\\msblast.exe");
-    let extents = volume.extents(file.id).unwrap();
-    let place = extents.place(512, 1024).unwrap();
-    let before = pattern(1000, 6176)[512..1536].to_vec();
-    let mut sectors = device.open_write().unwrap();
-    let other = device.open_write().err().unwrap().to_string();
-    assert!(other.contains("another run holds this image"), "{other}");
-
-    let mut wrong = before.clone();
-    wrong[700] ^= 1;
-    let words = sectors.overwrite(place, &wrong, &[0; 1024]).unwrap_err().to_string();
-    assert!(words.contains("what") || words.contains("the plan was made from"), "{words}");
-    assert!(words.contains(&format!("offset {:#x}", place + 700)), "{words}");
-    assert!(sectors.overwrite(place + 1, &[0; 512], &[0; 512]).is_err());
-    assert!(sectors.overwrite(place, &[0; 100], &[0; 100]).is_err());
-    assert!(sectors.overwrite(place, &before, &[0; 512]).is_err());
-    assert!(sectors.overwrite(original.len() as u64, &[0; 512], &[0; 512]).is_err());
-    assert_eq!(std::fs::read(&image).unwrap(), original, "refused writes write nothing");
-
-    sectors.overwrite(place, &before, &[0xee; 1024]).unwrap();
-    sectors.sync().unwrap();
-    device.drop_caches().unwrap();
-    let mut expected = original;
-    expected[place as usize..place as usize + 1024].fill(0xee);
-    assert!(std::fs::read(&image).unwrap() == expected, "other bytes changed");
-    let mut back = [0; 1024];
-    sectors.read(place, &mut back).unwrap();
-    assert_eq!(back, [0xee; 1024]);
-    drop(sectors);
-    // Tests beside this one start programs: their children hold the lock too, between fork and exec.
-    assert!((0..100).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-        device.open_write().is_ok()
-    }));
-}
-
-#[test]
-fn a_block_device_is_written_past_the_cache_and_alone() {
-    let dir = tempfile::tempdir().unwrap();
-    let image = dir.path().join("copy.img");
-    std::fs::copy(sample(4096), &image).unwrap();
-    let attach = std::process::Command::new("losetup").args(["-f", "--show"]).arg(&image).output();
-    let node = match attach {
-        Ok(output) if output.status.success() => String::from_utf8(output.stdout).unwrap().trim().to_owned(),
-        other => {
-            eprintln!("skipped: no loop device here ({other:?})");
-            return;
-        }
-    };
-    let outcome = std::panic::catch_unwind(|| {
-        let words = RawDevice::new(&image).unwrap().open_write().err().unwrap().to_string();
-        assert!(words.contains("is attached to /dev/loop"), "{words}");
-        let device = RawDevice::new(&node).unwrap();
-        assert_eq!(device.kind(), DeviceKind::BlockDevice);
-        let before = pattern(1000, 512);
-        let volume = open(Path::new(&node));
-        let place = volume.extents(find(&volume, "WINDOWS\\system32\\msblast.exe").id).unwrap().runs[0].place;
-        let mut sectors = device.open_write().unwrap();
-        let words = device.open_write().err().unwrap().to_string();
-        assert!(words.contains("held by another program"), "{words}");
-        sectors.overwrite(place, &before, &[0; 512]).unwrap();
-        sectors.sync().unwrap();
-        device.drop_caches().unwrap();
-        drop(sectors);
-        mounted(Path::new(&node), |_| {
-            let words = device.open_write().err().unwrap().to_string();
-            assert!(words.contains("is mounted at"), "{words}");
-        });
-    });
-    tool("losetup", &["-d", &node]);
-    outcome.unwrap();
-}
-
-#[test]
 fn every_volume_of_the_corpus_is_read_or_refused_in_words() {
-    let golden =
-        BTreeMap::from([("testfs1", 0), ("ntfs.raw", 0), ("7-ntfs-undel.dd", 0), ("ntfs-fixed.vhd", 128)]);
+    let golden = BTreeMap::from([
+        ("testfs1", 0),
+        ("ntfs.raw", 0),
+        ("7-ntfs-undel.dd", 0),
+        ("ntfs-fixed.vhd", 128),
+        ("ntfs_img.dd", 63),
+    ]);
     for path in corpus_files() {
         let name = path.file_name().unwrap().to_str().unwrap();
         let Some(&sector) = golden.get(name) else { continue };
@@ -592,77 +519,34 @@ fn damage_anywhere_in_the_metadata_is_survived() {
     }
 }
 
+/// The `ntfs` crate, which shares no code with ours, finds the same records by the same paths.
 #[test]
-fn recognition() {
-    let dir = tempfile::tempdir().unwrap();
-    let image = dir.path().join("fat.img");
-    for (megabytes, bits, kind) in
-        [(2, "12", FatKind::Fat12), (20, "16", FatKind::Fat16), (64, "32", FatKind::Fat32)]
-    {
-        std::fs::File::create(&image).unwrap().set_len(megabytes << 20).unwrap();
-        let device = RawDevice::new(&image).unwrap();
-        assert_eq!(recognise(device.open_read().unwrap().as_ref()).unwrap(), Recognised::Empty);
-        tool("mkfs.fat", &["-F", bits, image.to_str().unwrap()]);
-        assert_eq!(recognise(device.open_read().unwrap().as_ref()).unwrap(), Recognised::Fat { kind });
-        std::fs::remove_file(&image).unwrap();
+fn a_second_reader_agrees() {
+    use ::ntfs::indexes::NtfsFileNameIndex;
+    for cluster in [512, 4096] {
+        let mut stream = std::io::BufReader::new(std::fs::File::open(sample(cluster)).unwrap());
+        let mut theirs = ::ntfs::Ntfs::new(&mut stream).unwrap();
+        theirs.read_upcase_table(&mut stream).unwrap();
+        let ours = open(sample(cluster));
+        assert_eq!(theirs.serial_number(), ours.serial());
+        assert_eq!(theirs.size(), ours.size());
+        let files = scan_all(&ours).files;
+        for file in files.iter().filter(|file| !file.is_orphan && number(file.id) >= 27) {
+            for path in &file.paths {
+                let mut at = theirs.root_directory(&mut stream).unwrap();
+                for part in path.parts() {
+                    let index = at.directory_index(&mut stream).unwrap();
+                    let mut finder = index.finder();
+                    let entry =
+                        NtfsFileNameIndex::find(&mut finder, &theirs, &mut stream, &part.to_uppercase());
+                    at = entry.unwrap().unwrap().to_file(&theirs, &mut stream).unwrap();
+                }
+                assert_eq!(
+                    (at.file_record_number(), at.sequence_number()),
+                    (number(file.id), sequence_of(file.id))
+                );
+                assert_eq!(find(&ours, &path.as_str().to_uppercase()).id, file.id);
+            }
+        }
     }
-    let mut sector = vec![0u8; 512];
-    sector[0..11].copy_from_slice(b"\xeb\x58\x90-FVE-FS-");
-    assert_eq!(recognise(Memory::new(sector.clone()).as_ref()).unwrap(), Recognised::BitLocker);
-    sector[3..11].copy_from_slice(b"NTFS    ");
-    assert_eq!(recognise(Memory::new(sector).as_ref()).unwrap(), Recognised::Unknown, "a name is not enough");
-}
-
-#[test]
-fn what_is_in_use_is_told_by_sysfs() {
-    let dir = tempfile::tempdir().unwrap();
-    let roots = Roots { sys: dir.path().join("sys"), proc: dir.path().join("proc") };
-    let write = |path: &str, text: &str| {
-        let path = dir.path().join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    };
-    write("sys/class/block/sda/dev", "8:0\n");
-    for (part, number) in [("sda1", "8:1"), ("sda2", "8:2"), ("sda3", "8:3")] {
-        write(&format!("sys/class/block/sda/{part}/partition"), &part[3..]);
-        write(&format!("sys/class/block/{part}/partition"), &part[3..]);
-        write(&format!("sys/class/block/{part}/dev"), number);
-    }
-    let swaps = "Filename\tType\tSize\tUsed\tPriority\n";
-    write("proc/swaps", swaps);
-    let mountinfo = "22 27 0:21 / /proc rw,relatime - proc proc rw\n";
-    write("proc/self/mountinfo", mountinfo);
-    let image = dir.path().join("disk image.img");
-    std::fs::write(&image, b"").unwrap();
-    let image = std::fs::canonicalize(image).unwrap();
-    let block = |name: &str| match refuse_in_use_at(Path::new("/dev/x"), Some(name), &roots) {
-        Ok(()) => String::new(),
-        Err(error) => error.to_string(),
-    };
-    assert_eq!((block("sda"), block("sda1")), (String::new(), String::new()));
-    refuse_in_use_at(&image, None, &roots).unwrap();
-
-    write(
-        "proc/self/mountinfo",
-        &format!("{mountinfo}30 27 8:2 / /mnt/two\\040words rw shared:1 - ext4 /dev/sda2 rw\n"),
-    );
-    assert!(block("sda").contains("/dev/sda2 is mounted at /mnt/two words"), "{}", block("sda"));
-    assert_eq!(block("sda1"), "", "another part of the disk");
-    let escaped = image.to_str().unwrap().replace(' ', "\\040");
-    write("proc/self/mountinfo", &format!("31 27 0:50 / /mnt rw - fuse {escaped} rw\n"));
-    let words = refuse_in_use_at(&image, None, &roots).unwrap_err().to_string();
-    assert!(words.contains("it is mounted at /mnt"), "{words}");
-    write("proc/self/mountinfo", "30 27 8:0 / /mnt/disk rw - vfat /dev/sda rw\n");
-    assert!(block("sda1").contains("/dev/sda is mounted at /mnt/disk"), "{}", block("sda1"));
-    write("proc/self/mountinfo", mountinfo);
-
-    write("proc/swaps", &format!("{swaps}/dev/sda3 partition 100 0 -2\n"));
-    assert!(block("sda").contains("/dev/sda3 is swap space"), "{}", block("sda"));
-    write("proc/swaps", swaps);
-    write("sys/class/block/sda1/holders/dm-0/dev", "253:0");
-    write("sys/class/block/dm-0/dm/name", "patient\n");
-    assert!(block("sda").contains("/dev/sda1 is held by /dev/dm-0 (patient)"), "{}", block("sda"));
-    write("sys/class/block/loop3/loop/backing_file", &format!("{}\n", image.display()));
-    let words = refuse_in_use_at(&image, None, &roots).unwrap_err().to_string();
-    assert!(words.contains("is attached to /dev/loop3"), "{words}");
 }
