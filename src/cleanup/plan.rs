@@ -528,6 +528,9 @@ fn edit_hive(
     Ok((Some(action), left))
 }
 
+/// Changes that could not be planned, with the reason.
+pub(super) type LeftValues = Vec<(ValueChange, String)>;
+
 /// A value change that no finding asked for: undo makes these.
 pub(super) fn edit_hive_for_undo(
     exam: &HiveExam,
@@ -535,7 +538,7 @@ pub(super) fn edit_hive_for_undo(
     (exam_volume, volume, opened): (usize, VolumeId, &Opened),
     now: u64,
     plan: &mut Plan,
-) -> Result<(Option<Action>, Vec<(ValueChange, String)>), String> {
+) -> Result<(Option<Action>, LeftValues), String> {
     let place = Place { exam_volume, volume, opened, install: 0 };
     let wanted = wanted.into_iter().map(|change| (change, Vec::new())).collect();
     let (action, left) = edit_hive(exam, wanted, &place, now, plan)?;

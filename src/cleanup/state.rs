@@ -99,7 +99,9 @@ impl Fit {
             let mut now = vec![0; SECTOR as usize];
             sector.now = read(place, &mut now).is_ok().then_some(now);
         }
-        let cut = groups.iter().copied().find(|&cut| sectors.values().all(|s| s.version_at(cut).is_some()));
+        // The latest that fits: what cannot be read is then taken for written, and replaced.
+        let cut =
+            groups.iter().rev().copied().find(|&cut| sectors.values().all(|s| s.version_at(cut).is_some()));
         let all = |test: fn(&Sector) -> bool| sectors.values().all(test);
         let state = if all(|s| s.now.is_some() && s.versions.first() == s.now.as_ref()) {
             State::Before
@@ -142,10 +144,18 @@ impl Fit {
                     writes.push(WriteBack { place, before, after: after.clone() });
                 }
             }
-            if !writes.is_empty() {
-                back.push(writes);
-            }
+            back.push(writes);
         }
+        // All others tell that these were not reached: they are replaced by what the run found there.
+        let unreached = self.sectors.iter().filter(|(_, s)| s.now.is_none() && s.version_at(cut) == Some(0));
+        back.push(
+            unreached
+                .filter_map(|(&place, sector)| {
+                    Some(WriteBack { place, before: None, after: sector.versions.first()?.clone() })
+                })
+                .collect(),
+        );
+        back.retain(|writes| !writes.is_empty());
         Some(back)
     }
 }
@@ -235,7 +245,7 @@ mod tests {
     /// One sector that the cut made unreadable: all others tell the state, and it is replaced.
     #[test]
     fn an_unreadable_sector_is_replaced() {
-        for (now, bad) in [([2, 1, 1, 1], 1), ([3, 2, 2, 1], 3), ([3, 2, 2, 2], 0)] {
+        for (now, bad) in [([2, 1, 1, 1], 1), ([3, 2, 2, 1], 3), ([3, 2, 2, 2], 0), ([2, 1, 1, 1], 3)] {
             let read = &mut |place: u64, buf: &mut [u8]| {
                 let sector = usize::try_from(place / 512).unwrap();
                 buf.fill(now[sector]);

@@ -4,7 +4,7 @@
 //! A file that has been written by somebody else since is taken back value by value, as a new edit with a journal of
 //! its own; what has changed again is left, and named.
 
-use crate::change::{Change, FileChange, Purpose, ValueChange, ValueData, ValueEdit};
+use crate::change::{Change, FileChange, FileId, Purpose, ValueChange, ValueData, ValueEdit};
 use crate::cleanup::discover::Patient;
 use crate::cleanup::inspect::{Exam, HiveExam, MAX_HIVE, Opened};
 use crate::cleanup::plan::{Action, ActionKind, Content, Plan, Write, edit_hive_for_undo, without_pairs};
@@ -15,7 +15,6 @@ use crate::hive::Hive;
 use crate::store::journal::{Journal, Loaded, RecordedChange, RunKind, Side, TouchedFile};
 use crate::store::quarantine::{Quarantine, name_of};
 use crate::store::{RunFolder, Store};
-use crate::volume::FileFacts;
 
 const SECTOR: u64 = 512;
 
@@ -67,6 +66,13 @@ pub enum Standing {
     TakenBack,
     /// Neither: in words.
     Changed(String),
+}
+
+/// A file that lacks some or all of its bytes.
+struct InertFile {
+    id: FileId,
+    now: Vec<u8>,
+    original: Vec<u8>,
 }
 
 /// What taking a run back would do.
@@ -240,7 +246,7 @@ impl RunOnDisk {
         file: &TouchedFile,
         index: usize,
         change: &FileChange,
-    ) -> Result<Option<(FileFacts, Vec<u8>, Vec<u8>)>> {
+    ) -> Result<Option<InertFile>> {
         let kept = self.run.path().join("quarantine").join(name_of(index));
         let refuse = |why: &str| {
             Error::refused("give the file its bytes back", why)
@@ -264,7 +270,7 @@ impl RunOnDisk {
         if !fits {
             return Err(refuse("it is no longer inert: something else was written into it"));
         }
-        Ok(Some((facts, now, original)))
+        Ok(Some(InertFile { id: facts.id, now, original }))
     }
 }
 
@@ -519,13 +525,12 @@ fn restore(
     index: usize,
     opened: &Opened,
     action: &Action,
-    now: &[u8],
-    original: &[u8],
+    inert: &InertFile,
 ) -> Result<Vec<Write>> {
     let mut writes: Vec<Write> = Vec::new();
     let sector = SECTOR as usize;
     for (offset, (now, wanted)) in
-        (0_u64..).step_by(sector).zip(now.chunks(sector).zip(original.chunks(sector)))
+        (0_u64..).step_by(sector).zip(inert.now.chunks(sector).zip(inert.original.chunks(sector)))
     {
         if now == wanted {
             continue;

@@ -2,7 +2,8 @@
 //!
 //! Reading goes through [`ReadAt`], which cannot write. Writing goes through [`Sectors`], whole sectors that are
 //! compared first, and exists only on the exclusive handle that [`Device::open_write`] gives: writing while
-//! inspecting does not compile. Places of a file come from [`Extents`] alone. Why in place: VOLUME.md, rows R.
+//! inspecting does not compile. Places of a file come from [`Extents`] alone. Why in place: ARCHITECTURE.md, "Writing
+//! safely".
 
 use std::path::Path;
 use std::sync::Arc;

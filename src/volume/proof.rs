@@ -1,4 +1,4 @@
-//! The proof before the first write (HOUSE.md 5): every cluster that the plan writes belongs to the planned file, to
+//! The proof before the first write (ARCHITECTURE.md, "Writing safely"): every cluster that the plan writes belongs to the planned file, to
 //! it alone, and is in use by $Bitmap. One sequential pass over all records, bases and extensions, all attributes.
 
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! Block devices and image files: read-only while inspecting, alone while writing.
 //!
 //! Reading opens O_RDONLY and locks nobody out. Writing opens a block device O_RDWR|O_EXCL (a lock that mounts
-//! respect, both ways: VOLUME.md) and O_DIRECT where the node allows 512-byte blocks; an image under an exclusive flock.
+//! respect, both ways: measured) and O_DIRECT where the node allows 512-byte blocks; an image under an exclusive flock.
 
 use std::fs::{File, OpenOptions};
 use std::io;
