@@ -15,7 +15,7 @@
 //! 3. Look at it: [`cleanup::scan`] inspects and judges, and writes nothing. [`inspect`](cleanup::inspect::inspect) alone
 //!    gives the [`Evidence`](checks::Evidence) and the [`Finding`](finding::Finding)s of each install.
 //! 4. Cure it: [`cleanup::clean`] makes a [`Plan`](cleanup::plan::Plan), has you decide, and applies only what
-//!    [`confirm`](cleanup::plan::confirm) has made of it. [`cleanup::undo`] takes a run back.
+//!    [`confirm`](cleanup::plan::confirm) has made of it. [`cleanup::undo()`] takes a run back.
 //! 5. Do this to each target through [`cleanup::run`], which makes the one [`Report`](cleanup::report::Report): its
 //!    verdict and exit code come from [`cleanup::verdict`] and from nowhere else.
 //!
