@@ -460,13 +460,11 @@ fn plan_file(
         match change {
             Change::Value(value) => values.push(value),
             Change::File(change) => {
-                let Some((facts, now, original)) = held.inert_file(exam, file, index, &change)? else {
-                    continue;
-                };
-                let extents = opened.ntfs.extents(facts.id)?;
-                let before = Some(Sha256::of(&now));
-                let mut action = blank(&mut undo.plan, ActionKind::Restore, facts.id, extents, before);
-                action.writes = restore(held, index, opened, &action, &now, &original)?;
+                let Some(inert) = held.inert_file(exam, file, index, &change)? else { continue };
+                let extents = opened.ntfs.extents(inert.id)?;
+                let before = Some(Sha256::of(&inert.now));
+                let mut action = blank(&mut undo.plan, ActionKind::Restore, inert.id, extents, before);
+                action.writes = restore(held, index, opened, &action, &inert)?;
                 action.changes.push((Change::File(change), Vec::new()));
                 undo.plan.actions.push(action);
             }
