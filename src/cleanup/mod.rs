@@ -32,7 +32,7 @@ use discover::Patient;
 use inspect::{Exam, InstallExam, inspect};
 use plan::{ActionKind, Plan, confirm, plan};
 use report::{ChangedFile, Machine, Parts, Report, TargetReport};
-use undo::{Only, RunOnDisk, Undo, plan_undo, runs_of};
+use undo::{Only, RunOnDisk, Runs, Undo, plan_undo, runs_of};
 use verify::{Verified, verify};
 
 /// 100 ns steps between 1601, where FILETIME begins, and 1970.
@@ -406,8 +406,8 @@ fn take_back_unfinished(
     // Each round takes one run back, and a run that is taken back is no longer unfinished.
     let mut rounds = settings.store.runs()?.len() + 1;
     loop {
-        let (runs, notes) = runs_of(&settings.store, exam)?;
-        if let Some(first) = notes.first() {
+        let Runs { held: runs, notes, unusable } = runs_of(&settings.store, exam)?;
+        if let Some(first) = unusable.first().or(notes.first()) {
             sink(Event::Note { text: first.clone() });
         }
         let wanted = |run: &RunOnDisk| match except {
@@ -466,7 +466,7 @@ fn carry_out(
 /// The patient or the store cannot be read.
 pub fn list_runs(patient: &Patient, settings: &Settings, sink: Sink<'_>) -> Result<Vec<String>> {
     let exam = inspect(patient, &checks::all(&settings.signatures), sink)?;
-    let (runs, notes) = runs_of(&settings.store, &exam)?;
+    let Runs { held: runs, notes, unusable } = runs_of(&settings.store, &exam)?;
     let mut lines: Vec<String> = runs
         .iter()
         .map(|held| {
@@ -487,6 +487,7 @@ pub fn list_runs(patient: &Patient, settings: &Settings, sink: Sink<'_>) -> Resu
         })
         .collect();
     lines.extend(notes);
+    lines.extend(unusable);
     Ok(lines)
 }
 
@@ -523,9 +524,14 @@ pub fn undo(
         remarks.push(words);
         return done(&exam, None, remarks, Vec::new(), None, 2);
     }
-    let (runs, notes) = runs_of(&settings.store, &exam)?;
+    let Runs { held: runs, notes, unusable } = runs_of(&settings.store, &exam)?;
     let Some(held) = choose(runs, which, &exam)? else {
         remarks.extend(notes);
+        if !unusable.is_empty() {
+            remarks.extend(unusable);
+            remarks.push("nothing was taken back: whether anything is left cannot be told".to_owned());
+            return done(&exam, None, remarks, Vec::new(), None, 2);
+        }
         remarks.push(format!(
             "no run in {} has left a change on this disk: nothing is to be taken back",
             settings.store.root().display()
@@ -534,6 +540,7 @@ pub fn undo(
     };
     let now = (settings.clock)();
     let undo = plan_undo(held, patient, &exam, only, filetime(now))?;
+    remarks.push(format!("the run {} is what is taken back", undo.run_id));
     remarks.extend(undo.plan.notes.iter().cloned());
     remarks.extend(undo.already.iter().map(|change| format!("as before the run already: {change}")));
     remarks.extend(undo.left.iter().map(|(change, why)| format!("left: {change}: {why}")));
@@ -580,9 +587,15 @@ pub fn undo(
 
 fn choose(runs: Vec<RunOnDisk>, which: &Which, exam: &Exam) -> Result<Option<RunOnDisk>> {
     match which {
-        Which::Last => Ok(runs.into_iter().filter(|run| !run.is_undo()).find(|run| {
-            run.all_standings(exam).iter().any(|(_, standing)| *standing == undo::Standing::InForce)
-        })),
+        Which::Last => {
+            let mut runs: Vec<RunOnDisk> = runs.into_iter().filter(|run| !run.is_undo()).collect();
+            // Disks that were imaged from one master have volumes and files of the same identity. A run that the bytes
+            // prove goes before one that identities and values merely allow. The order is stable: newest first.
+            runs.sort_by_key(|run| std::cmp::Reverse(run.proof()));
+            Ok(runs.into_iter().find(|run| {
+                run.all_standings(exam).iter().any(|(_, standing)| *standing == undo::Standing::InForce)
+            }))
+        }
         Which::Run(id) => {
             let known: Vec<String> = runs.iter().map(|run| run.run.id().to_owned()).collect();
             let found = runs.into_iter().find(|run| run.run.id() == id);

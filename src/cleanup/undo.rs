@@ -89,26 +89,37 @@ pub struct Undo {
     pub quarantine: Quarantine,
 }
 
-/// The runs of the store that belong to this patient, newest first, and what is wrong with others.
+/// The runs of a store, held against a patient.
+#[derive(Default)]
+pub struct Runs {
+    /// Those that belong to it, newest first.
+    pub held: Vec<RunOnDisk>,
+    /// What there is to know of others, and needs nothing to be done.
+    pub notes: Vec<String>,
+    /// Why runs that may belong to it cannot be used: where there are any, nobody can say that nothing is left.
+    pub unusable: Vec<String>,
+}
+
+/// The runs of the store that belong to this patient, and what is wrong with others.
 ///
 /// # Errors
 /// The store cannot be read.
-pub fn runs_of(store: &Store, exam: &Exam) -> Result<(Vec<RunOnDisk>, Vec<String>)> {
-    let (mut found, mut notes) = (Vec::new(), Vec::new());
+pub fn runs_of(store: &Store, exam: &Exam) -> Result<Runs> {
+    let mut runs = Runs::default();
     for run in store.runs()? {
         let id = run.id().to_owned();
         match run.load() {
             Ok(Loaded::Ready(journal)) => match RunOnDisk::hold(run, journal, exam) {
-                Ok(held) => found.extend(held),
-                Err(error) => notes.push(format!("the run {id} cannot be used: {error}")),
+                Ok(held) => runs.held.extend(held),
+                Err(error) => runs.unusable.push(format!("the run {id} cannot be used: {error}")),
             },
             Ok(Loaded::NeverReady(_)) => {
-                notes.push(format!("the run {id} was cut before it wrote anything to a disk"));
+                runs.notes.push(format!("the run {id} was cut before it wrote anything to a disk"));
             }
-            Err(error) => notes.push(error.to_string()),
+            Err(error) => runs.unusable.push(error.to_string()),
         }
     }
-    Ok((found, notes))
+    Ok(runs)
 }
 
 impl RunOnDisk {
@@ -132,14 +143,20 @@ impl RunOnDisk {
         };
         let quarantine = quarantine_of(&run, &journal)?;
         let mut held = Self { run, journal, volumes, whole: State::Foreign, files: Vec::new(), quarantine };
+        let mut moved = false;
         for file in 0..held.journal.header.files.len() {
-            let fit = held.fit(exam, |intent_file| intent_file == file)?;
+            let mut fit = held.fit(exam, |intent_file| intent_file == file)?;
+            if !held.is_in_place(exam, file) {
+                // What lies at its places is no longer this file's, whatever it is.
+                fit.state = State::Foreign;
+                moved = true;
+            }
             held.files.push(fit);
         }
         // Places of different volumes are told apart by file, so the whole is judged by one volume at a time; a run
         // writes one volume wholly before the next.
         held.whole = match held.journal.header.volumes.len() {
-            1 => held.fit(exam, |_| true)?.state,
+            1 if !moved => held.fit(exam, |_| true)?.state,
             _ => held.combined(),
         };
         let known = held.whole != State::Foreign || held.files.iter().any(|fit| fit.state != State::Foreign);
@@ -154,6 +171,33 @@ impl RunOnDisk {
         Fit::of(intents, &self.quarantine, &mut |place, buf| match opened {
             Some(opened) => opened.reader.read_at(place, buf),
             None => Ok(()),
+        })
+    }
+
+    /// Whether a file still lies where the run wrote it: every place of the journal is the same part of the same file.
+    fn is_in_place(&self, exam: &Exam, index: usize) -> bool {
+        let Some(file) = self.journal.header.files.get(index) else { return false };
+        let Ok(now) = self.opened(exam, file).and_then(|opened| opened.ntfs.extents(file.id)) else {
+            return false;
+        };
+        let mut offset = 0;
+        let then: Vec<(u64, u64, u64)> = file
+            .runs
+            .iter()
+            .map(|&(place, length)| {
+                offset += length;
+                (offset - length, place, length)
+            })
+            .collect();
+        let offset_then = |place: u64| {
+            let run = then.iter().find(|(_, start, length)| (*start..start + length).contains(&place));
+            run.map(|(offset, start, _)| offset + (place - start))
+        };
+        let intents = self.journal.intents.iter().filter(|intent| intent.file == index);
+        let mut sectors =
+            intents.flat_map(|intent| (intent.place..intent.place + intent.length).step_by(SECTOR as usize));
+        sectors.all(|place| {
+            offset_then(place).is_some_and(|offset| now.place(offset, SECTOR).is_ok_and(|now| now == place))
         })
     }
 
@@ -198,6 +242,21 @@ impl RunOnDisk {
         self.whole == State::Between || self.files.iter().any(|fit| fit.state == State::Between)
     }
 
+    /// How well the bytes of the disk prove that it was this run that wrote them: wholly, in a hive at least, or not.
+    /// A file's zeros prove little, for the runs of two disks write the same.
+    pub fn proof(&self) -> u8 {
+        let journal = &self.journal;
+        let is_hive = |index: usize| {
+            let mut changes = journal.header.changes.iter().filter(|recorded| recorded.file == index);
+            changes.any(|recorded| matches!(recorded.change, Change::Value(_)))
+        };
+        let fits = |(index, fit): (usize, &Fit)| fit.state != State::Foreign && is_hive(index);
+        match self.whole {
+            State::Foreign => u8::from(self.files.iter().enumerate().any(fits)),
+            _ => 2,
+        }
+    }
+
     /// Whether this run is itself the taking back of another.
     pub fn is_undo(&self) -> bool {
         matches!(self.journal.header.kind, RunKind::Undo { .. })
@@ -215,7 +274,7 @@ impl RunOnDisk {
             .map(|change| {
                 let standing = match (fit.state, change) {
                     (State::Before, _) => Standing::TakenBack,
-                    (State::After | State::Between, Change::Value(_)) => Standing::InForce,
+                    (State::After | State::Between, _) => Standing::InForce,
                     (_, Change::File(change)) => match self.inert_file(exam, file, index, change) {
                         Ok(Some(_)) => Standing::InForce,
                         Ok(None) => Standing::TakenBack,
@@ -277,6 +336,8 @@ impl RunOnDisk {
 /// The bytes that a journal names, from its own folder and from those of earlier runs.
 fn quarantine_of(run: &RunFolder, journal: &Journal) -> Result<Quarantine> {
     let mut quarantine = Quarantine::default();
+    // Also what is not read below must be what the journal says: a store that was changed in one place is not trusted.
+    run.check_stored(journal)?;
     let sides = journal.intents.iter().flat_map(|intent| [&intent.before, &intent.after]);
     let mut wanted: Vec<(&str, &str)> = sides
         .filter_map(|side| match side {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::journal::StoredFile;
+use super::journal::{Journal, StoredFile};
 use super::{RunFolder, read_again, write_new};
 use crate::change::FileId;
 use crate::digest::Digests;
@@ -104,6 +104,14 @@ impl RunFolder {
     /// It cannot be read, or is not what the journal says.
     pub fn kept(&self, stored: &StoredFile) -> Result<Vec<u8>> {
         self.read_stored(stored).map(|bytes| encoded(&bytes))
+    }
+
+    /// Refuses a folder in which any file that the journal relies on is not what the journal says.
+    ///
+    /// # Errors
+    /// One of them cannot be read, or its digest is another.
+    pub fn check_stored(&self, journal: &Journal) -> Result<()> {
+        journal.header.stored.iter().try_for_each(|stored| self.read_stored(stored).map(drop))
     }
 
     /// Reads a file that the journal relies on; refused unless it is what the journal says.
