@@ -176,7 +176,13 @@ pub(crate) fn reader(overlay: &Overlay) -> Arc<dyn ReadAt> {
     Arc::new(Reader(Arc::new(Mutex::new(overlay.clone()))))
 }
 
-/// A copy of a folder; of none, an empty one.
+/// A new folder for a store, in memory where it can be: thousands of syncs are waited for otherwise.
+pub(crate) fn new_store() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
+/// A copy of a store; of none, an empty one.
 pub(crate) fn copy_of(folder: &Path) -> TempDir {
     fn copy(from: &Path, to: &Path) {
         for entry in std::fs::read_dir(from).into_iter().flatten() {
@@ -190,7 +196,7 @@ pub(crate) fn copy_of(folder: &Path) -> TempDir {
             }
         }
     }
-    let to = tempfile::tempdir().unwrap();
+    let to = new_store();
     copy(folder, to.path());
     to
 }

@@ -11,7 +11,7 @@ use deblast::change::{Change, HiveRole, ValueChange, ValueEdit};
 use deblast::digest::Sha256;
 use deblast::hive::Hive;
 use deblast::hive::check::{Class, check};
-use deblast::hive::edit::Edit;
+use deblast::hive::edit::{Edit, edit};
 use deblast::hive::tree::{actual_tree, expected_tree};
 use deblast::path::WinPath;
 use deblast::store::Store;
@@ -21,9 +21,10 @@ use regf::hive::{RegistryHive, RegistryKey};
 
 use crate::cut_disk::{Overlay, SECTOR, partition, practice, read, reader};
 
-pub(crate) const WORM: &str = r"\WINDOWS\system32\msblast.exe";
-pub(crate) const SOFTWARE: &str = r"\WINDOWS\system32\config\software";
-pub(crate) const SYSTEM: &str = r"\WINDOWS\system32\config\system";
+/// The three files that a run writes.
+pub(crate) const WORM: &str = "/WINDOWS/system32/msblast.exe";
+pub(crate) const SOFTWARE: &str = "/WINDOWS/system32/config/software";
+pub(crate) const SYSTEM: &str = "/WINDOWS/system32/config/system";
 
 /// A hive as a judge that is not ours reads it: key and name in lower case, type and data. A key itself is there as
 /// a name that no value has, with its class and the security cell it points to.
@@ -97,7 +98,7 @@ pub(crate) fn files() -> Files {
     let volume = NtfsVolume::open(std::sync::Arc::new(Window::new(reader(&Overlay::new()), start, size)));
     let volume = volume.unwrap();
     let find = |path: &str| {
-        let facts = volume.find(&WinPath::new(path)).unwrap().unwrap();
+        let facts = volume.find(&WinPath::new(&path.replace('/', r"\"))).unwrap().unwrap();
         volume.extents(facts.id).unwrap()
     };
     Files { start, worm: find(WORM), software: find(SOFTWARE), system: find(SYSTEM) }
@@ -145,24 +146,35 @@ impl Files {
 
 /// A way of one hive from one state to another by whole edits.
 pub(crate) struct Way {
-    start: Hive,
     edits: Vec<Edit>,
     /// Its values after so many edits.
     steps: Vec<Values>,
+    /// Its tree after so many, the times of all edited keys left out.
+    trees: Vec<Sha256>,
 }
 
 impl Way {
     pub(crate) fn new(start: Vec<u8>, edits: Vec<Edit>) -> Self {
-        let steps = (0..=edits.len()).map(|count| edited(values(&start).unwrap(), &edits[..count])).collect();
-        Self { start: Hive::parse(start).unwrap(), edits, steps }
+        let before = values(&start).unwrap();
+        let steps = (0..=edits.len()).map(|count| edited(before.clone(), &edits[..count])).collect();
+        let start = Hive::parse(start).unwrap();
+        let tree = |count: usize| {
+            let mut after = start.clone();
+            edit(&mut after, &edits[..count], 1).unwrap();
+            let model = expected_tree(&start, &edits[..count]).unwrap();
+            assert_eq!(actual_tree(&after, &edits[..count]).unwrap(), model, "model and editor");
+            actual_tree(&after, &edits).unwrap()
+        };
+        let trees = (0..=edits.len()).map(tree).collect();
+        Self { edits, steps, trees }
     }
 
     pub(crate) fn last(&self) -> &Values {
         self.steps.last().unwrap()
     }
 
-    pub(crate) fn step(&self, count: usize) -> &Values {
-        &self.steps[count]
+    pub(crate) fn first(&self) -> &Values {
+        &self.steps[0]
     }
 }
 
@@ -186,7 +198,8 @@ pub(crate) struct Judge {
 }
 
 /// What a judge found.
-pub(crate) struct Verdict {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Found {
     pub(crate) worm: Stand,
     pub(crate) software: Where,
     pub(crate) system: Where,
@@ -198,12 +211,12 @@ impl Judge {
     }
 
     /// Every file but the worm whole, hives after some number of whole edits, the worm live as a whole or not at all.
-    pub(crate) fn judge(&self, disk: &Overlay) -> Result<Verdict, String> {
+    pub(crate) fn judge(&self, disk: &Overlay) -> Result<Found, String> {
         self.files.nothing_else(disk)?;
         let hive = |ways: &[Way], extents: &Extents, name: &str| {
             self.hive(ways, self.files.content(disk, extents)).map_err(|why| format!("{name}: {why}"))
         };
-        Ok(Verdict {
+        Ok(Found {
             worm: self.worm(disk)?,
             software: hive(&self.software, &self.files.software, "SOFTWARE")?,
             system: hive(&self.system, &self.files.system, "SYSTEM")?,
@@ -237,6 +250,14 @@ impl Judge {
         found
     }
 
+    /// The values of the hives in a state that was judged.
+    pub(crate) fn values(&self, found: Found) -> (&Values, &Values) {
+        (
+            &self.software[found.software.0].steps[found.software.1],
+            &self.system[found.system.0].steps[found.system.1],
+        )
+    }
+
     /// How many different hives were judged.
     pub(crate) fn hives(&self) -> usize {
         self.seen.lock().unwrap().len()
@@ -259,39 +280,37 @@ pub(crate) fn judge_hive(ways: &[Way], bytes: Vec<u8>) -> Result<Where, String> 
     let Some((way, step)) = wheres.into_iter().next() else {
         return Err("values of no state".to_owned());
     };
-    let (of, text) = (&ways[way], |error: deblast::error::Error| error.to_string());
-    let edits = &of.edits[..step];
+    let of = &ways[way];
     // Our tree sees flags, security and the times of the keys that no edit names as well.
-    if actual_tree(&hive, &of.edits).map_err(text)? != state_tree(&of.start, edits, &of.edits)? {
+    if actual_tree(&hive, &of.edits).map_err(|error| error.to_string())? != of.trees[step] {
         return Err("the tree of no state".to_owned());
     }
     Ok((way, step))
 }
 
-/// The tree after `edits` with the times of the keys of all of `named` left out.
-fn state_tree(start: &Hive, edits: &[Edit], named: &[Edit]) -> Result<Sha256, String> {
-    let text = |error: deblast::error::Error| error.to_string();
-    let mut after = start.clone();
-    deblast::hive::edit::edit(&mut after, edits, 1).map_err(text)?;
-    if actual_tree(&after, edits).map_err(text)? != expected_tree(start, edits).map_err(text)? {
-        return Err("the model and the editor differ".to_owned());
-    }
-    actual_tree(&after, named).map_err(text)
-}
-
 /// One file by `ntfscat`, of the volume in a plain file.
 pub(crate) fn ntfscat(volume: &std::path::Path, path: &str) -> Vec<u8> {
-    let path = path.trim_start_matches('\\').replace('\\', "/");
-    let output = Command::new("ntfscat").arg("-f").arg(volume).arg(&path).output().unwrap();
+    let output = Command::new("ntfscat").arg("-f").arg(volume).arg(path).output().unwrap();
     assert!(output.status.success(), "ntfscat {path}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
 
-/// Names of all plain files that `ntfsls` finds on a volume, but those that begin with a dollar sign.
+/// Paths of all files with content that `ntfsls` finds on a volume, the file system's own left out.
 pub(crate) fn ntfsls(volume: &std::path::Path) -> Vec<String> {
     let output = Command::new("ntfsls").args(["-f", "-R", "-l"]).arg(volume).output().unwrap();
     assert!(output.status.success(), "ntfsls: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+    let (mut folder, mut paths) = (String::new(), Vec::new());
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        // `/folder:` and below it lines of size, time and name; folders have the size 0.
+        if let Some(name) = line.strip_suffix(':').filter(|name| name.starts_with('/')) {
+            folder = format!("{}/", name.trim_end_matches('/'));
+        } else if let Some((size, rest)) = line.trim_start().split_once(' ')
+            && size.parse::<u64>().is_ok_and(|size| size > 0)
+        {
+            paths.push(format!("{folder}{}", &rest["Aug 11 18:30 2003 ".len()..]));
+        }
+    }
+    paths
 }
 
 /// A hive by `hivexml`, without times and places.
