@@ -21,7 +21,7 @@ pub struct Args {
 
 const EXIT_CODES: &str = "Exit codes of scan and clean: 0 clean or cleaned; 1 exposed, infected, or suspects left; \
 2 undetermined, failed, or wrong usage.\nExit codes of undo: 0 all of it is as before the run; 1 something was left \
-because it has changed since; 2 refused or failed.";
+because it has changed since; 2 refused or failed.\nExit codes of list: 0 all was read; 2 something was not.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -37,7 +37,7 @@ enum Command {
         #[command(flatten)]
         common: Common,
     },
-    /// Plan, confirm, apply, verify, report
+    /// Inspect, plan, ask for a yes, cure, verify, report
     Clean {
         #[command(flatten)]
         targets: Targets,
@@ -45,19 +45,19 @@ enum Command {
         common: Common,
         #[command(flatten)]
         consent: Consent,
-        /// DCOM: disable it unless the patch is in (auto), in any case, or leave it
+        /// DCOM: disable it unless the patch is known to be in (auto), disable it in any case, or leave it
         #[arg(long, value_enum, default_value_t)]
         dcom: DcomArg,
-        /// Files and values that only look like a worm's
+        /// What to do with files and values that only look like a worm's
         #[arg(long, value_enum, default_value_t)]
         suspects: SuspectsArg,
-        /// How the name of an inert file goes away: by Windows at its next start, now, or never
+        /// How the name of an inert file goes away: by Windows at its next start, now (not built yet), or never
         #[arg(long, value_enum, default_value_t)]
         remove: RemoveArg,
         #[command(flatten)]
         store: StoreArg,
     },
-    /// Take a run back, after a plan and a yes
+    /// Take back what a run has written, after a plan and a yes
     Undo {
         /// Disk, partition or image that was cleaned
         target: PathBuf,
@@ -74,7 +74,7 @@ enum Command {
         /// List the runs of the store that belong to this disk, and stop
         #[arg(long, conflicts_with_all = ["run", "last", "yes", "dry_run"])]
         list: bool,
-        /// What is taken back: all; DCOM and packet filter; or the files' bytes
+        /// What is taken back: all of it, what closed the hole (DCOM), or the files' bytes
         #[arg(long, value_enum, default_value_t)]
         only: OnlyArg,
         #[command(flatten)]
@@ -110,14 +110,14 @@ struct Consent {
     /// Ask nothing: yes to the plan
     #[arg(long, conflicts_with = "dry_run")]
     yes: bool,
-    /// Stop after the plan
+    /// Stop after the plan; no byte is written
     #[arg(long)]
     dry_run: bool,
 }
 
 #[derive(Debug, ClapArgs)]
 struct StoreArg {
-    /// Where records of runs are kept [default: /var/lib/deblast, or ~/.local/state/deblast when not root]
+    /// Where the record of the run is kept, never on the target; undo needs it [default: /var/lib/deblast, or ~/.local/state/deblast when not root]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
 }

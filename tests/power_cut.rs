@@ -1,0 +1,695 @@
+//! The power is cut: a whole disk rebuilt as of every sector write of a run, and each state judged and treated again.
+//!
+//! A run on a practice disk is recorded, every sector write and every sync. Between two syncs the medium may have
+//! taken the writes in any order, so of each interval every prefix is rebuilt, each single write missing, and each
+//! alone (all subsets of up to four). In each state every file but the worm must be whole and each hive as before or
+//! after one of its edits; the next `clean` must end verified, and the next `undo` give the disk back.
+//!
+//! The controls show that the harness sees damage: the same writes in the wrong order, and without the syncs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "common/cut_disk.rs"]
+mod cut_disk;
+#[path = "common/cut_judge.rs"]
+mod cut_judge;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, OnceLock};
+
+use deblast::change::{HiveRole, ValueData};
+use deblast::cleanup::discover::Patient;
+use deblast::cleanup::undo::Only;
+use deblast::cleanup::verdict::Verdict;
+use deblast::cleanup::{Settings, Treated, Which, clean, undo};
+use deblast::hive::Hive;
+use deblast::hive::edit::{Edit, edit};
+use deblast::path::RegPath;
+use deblast::policy::Policy;
+use deblast::store::Store;
+use deblast::threat::Signatures;
+use jiff::Timestamp;
+
+use cut_disk::{
+    Cut, Op, Overlay, Recording, SECTOR, copy_of, cuts, in_parallel, new_store, partition, practice, record,
+    write,
+};
+use cut_judge::{Files, Judge, Stand, Values, Way, edits_of, files, hivexml, judge_hive, ntfscat, ntfsls};
+
+/// A clock that goes on: no two runs begin at the same time.
+fn ticking() -> Timestamp {
+    static NOW: AtomicI64 = AtomicI64::new(1_060_000_000);
+    Timestamp::from_second(NOW.fetch_add(1, Ordering::Relaxed)).unwrap()
+}
+
+/// The clock of a machine whose battery is dead: every run begins when the BIOS was made, so that two runs may write
+/// the very same bytes.
+fn dead() -> Timestamp {
+    Timestamp::from_second(1_041_379_200).unwrap()
+}
+
+type Clock = fn() -> Timestamp;
+
+fn settings(store: &Path, clock: Clock) -> Settings {
+    let mut signatures = Signatures::builtin().unwrap();
+    signatures.add_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/practice.toml")).unwrap();
+    Settings {
+        signatures,
+        policy: Policy::default(),
+        store: Store::at(store),
+        store_named: true,
+        dry_run: false,
+        options: serde_json::Value::Null,
+        clock,
+    }
+}
+
+fn run_clean(patient: &Patient, store: &Path, clock: Clock) -> Treated {
+    clean(patient, &settings(store, clock), &mut |_| true, &mut |_| {}).unwrap()
+}
+
+fn run_undo(patient: &Patient, store: &Path, only: Only, clock: Clock) -> Treated {
+    undo(patient, &settings(store, clock), (&Which::Last, only), &mut |_| true, &mut |_| {}).unwrap()
+}
+
+fn record_clean(disk: &Overlay, store: &Path, clock: Clock) -> (Result<(), String>, Recording) {
+    let (treated, recording) = record(disk, store, |patient, store| run_clean(patient, store, clock));
+    let verdicts: Vec<Verdict> = treated.target.installs.iter().map(|install| install.verdict).collect();
+    let good = matches!(verdicts.as_slice(), [Verdict::Clean | Verdict::Cleaned]);
+    (
+        good.then_some(()).ok_or_else(|| format!("clean ended {verdicts:?}: {:?}", treated.target.remarks)),
+        recording,
+    )
+}
+
+fn record_undo(disk: &Overlay, store: &Path, only: Only, clock: Clock) -> (Result<(), String>, Recording) {
+    let (treated, recording) = record(disk, store, |patient, store| run_undo(patient, store, only, clock));
+    let good = treated.exit_code == Some(0);
+    let why = || format!("undo ended {:?}: {:?}", treated.exit_code, treated.target.remarks);
+    (good.then_some(()).ok_or_else(why), recording)
+}
+
+/// The first run of every story: the practice disk is cleaned.
+struct Cleaned {
+    recording: Recording,
+    software: Vec<Edit>,
+    system: Vec<Edit>,
+}
+
+fn cleaned() -> &'static Cleaned {
+    static CLEANED: OnceLock<Cleaned> = OnceLock::new();
+    CLEANED.get_or_init(|| {
+        let empty = new_store();
+        let (outcome, recording) = record_clean(&Overlay::new(), empty.path(), ticking);
+        outcome.unwrap();
+        let edits = |role| edits_of(recording.store.path(), role);
+        let (software, system) = (edits(HiveRole::Software), edits(HiveRole::System));
+        assert_eq!((software.len(), system.len()), (2, 1), "the cure of the practice disk");
+        Cleaned { recording, software, system }
+    })
+}
+
+/// The ways of the two hives from the practice disk to the cleaned one.
+fn ways(files: &Files) -> (Vec<Way>, Vec<Way>) {
+    let original = |extents| files.content(&Overlay::new(), extents);
+    let software = Way::new(original(&files.software), cleaned().software.clone());
+    let system = Way::new(original(&files.system), cleaned().system.clone());
+    (vec![software], vec![system])
+}
+
+/// A judge of the practice disk, the cleaned one, and all between.
+fn judge() -> Judge {
+    let files = files();
+    let (software, system) = ways(&files);
+    Judge::new(files, software, system)
+}
+
+/// What was counted of one story.
+#[derive(Default)]
+struct Count {
+    writes: usize,
+    syncs: usize,
+    states: usize,
+    old: usize,
+    between: usize,
+    new: usize,
+    hives: usize,
+    cleaned: usize,
+    undone: usize,
+    broken: Vec<String>,
+}
+
+impl Count {
+    fn of(recording: &Recording) -> Self {
+        let count = |wanted: fn(&Op) -> bool| recording.ops.iter().filter(|op| wanted(op)).count();
+        Self {
+            writes: count(|op| matches!(op, Op::Write(..))),
+            syncs: count(|op| matches!(op, Op::Sync)),
+            ..Self::default()
+        }
+    }
+
+    fn stand(&mut self, stand: Stand) {
+        self.states += 1;
+        match stand {
+            Stand::Old => self.old += 1,
+            Stand::Between => self.between += 1,
+            Stand::New => self.new += 1,
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.writes += other.writes;
+        self.syncs += other.syncs;
+        self.states += other.states;
+        self.old += other.old;
+        self.between += other.between;
+        self.new += other.new;
+        self.hives += other.hives;
+        self.cleaned += other.cleaned;
+        self.undone += other.undone;
+        self.broken.extend(other.broken);
+    }
+
+    /// Prints the figures, and fails if a state was broken.
+    fn close(self, story: &str) {
+        println!(
+            "{story:<44} {:>4} writes {:>4} syncs {:>5} states: {:>4} old {:>4} between {:>4} new, {:>3} hives; \
+             next clean {:>4} good, next undo {:>4} good; {} broken",
+            self.writes,
+            self.syncs,
+            self.states,
+            self.old,
+            self.between,
+            self.new,
+            self.hives,
+            self.cleaned,
+            self.undone,
+            self.broken.len()
+        );
+        for broken in self.broken.iter().take(12) {
+            println!("  {broken}");
+        }
+        assert!(self.broken.is_empty(), "{story}: {} broken, see above", self.broken.len());
+        assert!(self.states > 0);
+    }
+}
+
+/// A run, and what must hold after cutting it anywhere.
+struct Story<'a> {
+    recording: &'a Recording,
+    judge: &'a Judge,
+    clock: Clock,
+    /// Every one of so many states is treated again.
+    each: usize,
+    /// What the next clean must leave, one of these.
+    after_clean: &'a [After],
+    /// The undos that are tried, and what each must leave.
+    after_undo: &'a [(Only, After)],
+}
+
+/// What a disk must be.
+enum After {
+    /// The practice disk, byte for byte.
+    AsMade,
+    /// Its files hold this.
+    Holds { software: Values, system: Values, worm: Stand },
+}
+
+impl After {
+    fn check(&self, judge: &Judge, disk: &Overlay) -> Result<(), String> {
+        let (software, system, worm) = match self {
+            Self::AsMade if disk.is_empty() => return Ok(()),
+            Self::AsMade => return Err("the disk is not as it was made, byte for byte".to_owned()),
+            Self::Holds { software, system, worm } => (software, system, worm),
+        };
+        let found = judge.judge(disk)?;
+        let (software_now, system_now) = judge.values(found);
+        let wrong = [
+            (software_now != software, "SOFTWARE"),
+            (system_now != system, "SYSTEM"),
+            (found.worm != *worm, "the worm's file"),
+        ];
+        match wrong.iter().find(|(wrong, _)| *wrong) {
+            Some((_, name)) => Err(format!("{name} holds something else")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Story<'_> {
+    fn tell(&self) -> Count {
+        let count = Mutex::new(Count::of(self.recording));
+        let (first, last) = (self.holds(&self.recording.start), self.holds(&self.recording.end));
+        let cuts = cuts(self.recording);
+        in_parallel(&cuts, |index, cut| {
+            let broken = |what: &str, why: String| {
+                count.lock().unwrap().broken.push(format!("{}: {what}: {why}", cut.what));
+            };
+            let stand = match self.judge.judge(&cut.disk).map(|_| self.holds(&cut.disk)) {
+                Err(why) => return broken("the disk", why),
+                Ok(holds) if holds == first => Stand::Old,
+                Ok(holds) if holds == last => Stand::New,
+                Ok(_) => Stand::Between,
+            };
+            count.lock().unwrap().stand(stand);
+            if index % self.each != 0 && index + 1 != cuts.len() {
+                return;
+            }
+            match self.clean_next(cut) {
+                Ok(()) => count.lock().unwrap().cleaned += 1,
+                Err(why) => broken("the next clean", why),
+            }
+            for (only, after) in self.after_undo {
+                match self.undo_next(cut, *only, after) {
+                    Ok(()) => count.lock().unwrap().undone += 1,
+                    Err(why) => broken("the next undo", format!("{only:?}: {why}")),
+                }
+            }
+        });
+        let mut count = count.into_inner().unwrap();
+        count.hives = self.judge.hives();
+        count
+    }
+
+    /// What the three files hold, as far as anybody who reads them sees.
+    fn holds(&self, disk: &Overlay) -> (Stand, &Values, &Values) {
+        let found = self.judge.judge(disk).unwrap();
+        let (software, system) = self.judge.values(found);
+        (found.worm, software, system)
+    }
+
+    fn clean_next(&self, cut: &Cut) -> Result<(), String> {
+        let (outcome, next) = record_clean(&cut.disk, cut.store.path(), self.clock);
+        outcome?;
+        self.after_clean.iter().map(|after| after.check(self.judge, &next.end)).reduce(Result::or).unwrap()
+    }
+
+    fn undo_next(&self, cut: &Cut, only: Only, after: &After) -> Result<(), String> {
+        let (outcome, next) = record_undo(&cut.disk, cut.store.path(), only, self.clock);
+        outcome?;
+        after.check(self.judge, &next.end)?;
+        // What is as asked stays so: doing it again writes nothing.
+        let (outcome, again) = record_undo(&next.end, next.store.path(), only, self.clock);
+        outcome?;
+        again.ops.is_empty().then_some(()).ok_or_else(|| "doing it again writes again".to_owned())
+    }
+}
+
+/// The disk as `clean` leaves it, by values.
+fn as_cleaned(judge: &Judge) -> After {
+    After::Holds {
+        software: judge.software[0].last().clone(),
+        system: judge.system[0].last().clone(),
+        worm: Stand::New,
+    }
+}
+
+/// The disk as it was made, by values.
+fn as_before(judge: &Judge) -> After {
+    After::Holds {
+        software: judge.software[0].first().clone(),
+        system: judge.system[0].first().clone(),
+        worm: Stand::Old,
+    }
+}
+
+#[test]
+fn clean_is_cut_at_every_sector() {
+    let judge = judge();
+    let story = Story {
+        recording: &cleaned().recording,
+        judge: &judge,
+        clock: dead,
+        each: 1,
+        after_clean: &[as_cleaned(&judge)],
+        after_undo: &[(Only::All, After::AsMade)],
+    };
+    story.tell().close("clean");
+}
+
+/// The cleaned disk taken back by sectors.
+fn undone() -> Recording {
+    let first = &cleaned().recording;
+    let (outcome, recording) = record_undo(&first.end, first.store.path(), Only::All, ticking);
+    outcome.unwrap();
+    assert!(recording.end.is_empty(), "the practice disk is back, byte for byte");
+    recording
+}
+
+#[test]
+fn undo_by_sectors_is_cut_at_every_sector() {
+    let judge = judge();
+    let story = Story {
+        recording: &undone(),
+        judge: &judge,
+        clock: dead,
+        each: 1,
+        after_clean: &[as_cleaned(&judge)],
+        after_undo: &[(Only::All, After::AsMade)],
+    };
+    story.tell().close("undo, by sectors");
+}
+
+/// What the next run does is cut as well: taking back, and cleaning again after it. Of a sample of the first cuts
+/// every second cut is judged, and a sample of those is treated a third time. One clock ticks, the other stands.
+#[test]
+fn the_next_run_is_cut_too() {
+    let judge = judge();
+    let (first, second) = (&cleaned().recording, undone());
+    let mut total = [Count::default(), Count::default()];
+    for (recording, sample) in [(first, [1, 7, 30, 44]), (&second, [2, 9, 24, 46])] {
+        let cuts = cuts(recording);
+        for (number, index) in sample.into_iter().enumerate() {
+            let (cut, clock): (_, Clock) = (&cuts[index], if number % 2 == 0 { dead } else { ticking });
+            let next = [
+                record_clean(&cut.disk, cut.store.path(), clock),
+                record_undo(&cut.disk, cut.store.path(), Only::All, clock),
+            ];
+            for ((outcome, recording), total) in next.into_iter().zip(&mut total) {
+                outcome.unwrap();
+                let story = Story {
+                    recording: &recording,
+                    judge: &judge,
+                    clock,
+                    each: 9,
+                    after_clean: &[as_cleaned(&judge)],
+                    after_undo: &[(Only::All, After::AsMade)],
+                };
+                total.add(story.tell());
+            }
+        }
+    }
+    let [clean, undo] = total;
+    clean.close("cut, then clean, cut again (8 first cuts)");
+    undo.close("cut, then undo, cut again (8 first cuts)");
+}
+
+/// A judge of an undo by values: it knows the ways from where the undo began, too.
+fn judge_of_undo(recording: &Recording) -> Judge {
+    let files = files();
+    let (mut software, mut system) = ways(&files);
+    let way = |extents, role| {
+        Way::new(files.content(&recording.start, extents), edits_of(recording.store.path(), role))
+    };
+    software.push(way(&files.software, HiveRole::Software));
+    system.push(way(&files.system, HiveRole::System));
+    Judge::new(files, software, system)
+}
+
+#[test]
+fn undo_of_the_protection_alone_is_cut_at_every_sector() {
+    let first = &cleaned().recording;
+    let (outcome, recording) = record_undo(&first.end, first.store.path(), Only::Protection, ticking);
+    outcome.unwrap();
+    let judge = judge_of_undo(&recording);
+    let lifted = After::Holds {
+        software: judge.software[1].last().clone(),
+        system: judge.system[0].last().clone(),
+        worm: Stand::New,
+    };
+    let story = Story {
+        recording: &recording,
+        judge: &judge,
+        clock: ticking,
+        each: 1,
+        after_clean: &[as_cleaned(&judge)],
+        after_undo: &[(Only::Protection, lifted), (Only::All, as_before(&judge))],
+    };
+    story.tell().close("undo --only protection");
+}
+
+#[test]
+fn undo_of_the_files_alone_is_cut_at_every_sector() {
+    let first = &cleaned().recording;
+    let (outcome, recording) = record_undo(&first.end, first.store.path(), Only::Files, ticking);
+    outcome.unwrap();
+    let judge = judge_of_undo(&recording);
+    let given_back = After::Holds {
+        software: judge.software[0].last().clone(),
+        system: judge.system[0].first().clone(),
+        worm: Stand::Old,
+    };
+    let story = Story {
+        recording: &recording,
+        judge: &judge,
+        clock: dead,
+        each: 1,
+        after_clean: &[as_cleaned(&judge)],
+        after_undo: &[(Only::Files, given_back), (Only::All, as_before(&judge))],
+    };
+    story.tell().close("undo --only files");
+}
+
+/// SOFTWARE as somebody else has edited it since: one value more, by a plain edit of the hive.
+fn edited_since(disk: &Overlay, files: &Files) -> Overlay {
+    let mut hive = Hive::parse(files.content(disk, &files.software)).unwrap();
+    let more = Edit::Set {
+        key: RegPath::new(r"Microsoft\Windows\CurrentVersion"),
+        value: "SinceThen".to_owned(),
+        to: ValueData::sz("set by somebody else"),
+    };
+    let mut disk = disk.clone();
+    for patch in edit(&mut hive, &[more], 0x01C4_0000_0000_0000).unwrap().iter().flat_map(|g| &g.sectors) {
+        let place = files.place(&files.software, patch.offset);
+        write(&mut disk, place, patch.after.as_slice().try_into().unwrap());
+    }
+    disk
+}
+
+/// SOFTWARE goes by values, SYSTEM and the worm's file by sectors.
+#[test]
+fn a_mixed_undo_is_cut_at_every_sector() {
+    let first = &cleaned().recording;
+    let start = edited_since(&first.end, &files());
+    let (outcome, recording) = record_undo(&start, first.store.path(), Only::All, ticking);
+    outcome.unwrap();
+    let judge = judge_of_undo(&recording);
+    let holds = |software: &Values, system: &Values, worm| After::Holds {
+        software: software.clone(),
+        system: system.clone(),
+        worm,
+    };
+    let (software, system) = (&judge.software[1], &judge.system[0]);
+    let story = Story {
+        recording: &recording,
+        judge: &judge,
+        clock: ticking,
+        each: 1,
+        // Where SYSTEM was taken back already and SOFTWARE not, the worm's file is inert and its name stays.
+        after_clean: &[
+            holds(software.first(), system.last(), Stand::New),
+            holds(software.first(), system.first(), Stand::New),
+        ],
+        after_undo: &[(Only::All, holds(software.last(), system.first(), Stand::Old))],
+    };
+    story.tell().close("undo, SOFTWARE by values, the rest by sectors");
+}
+
+/// The journal of the newest run of a store.
+fn journal_of(store: &Path) -> std::path::PathBuf {
+    Store::at(store).runs().unwrap().first().unwrap().journal_path()
+}
+
+/// The store is cut before its journal is ready: nothing was written to the disk then, and nothing hinders anybody.
+#[test]
+fn a_journal_that_was_never_ready_hinders_nothing() {
+    let recording = &cleaned().recording;
+    let whole = std::fs::read(journal_of(recording.store.path())).unwrap();
+    let lines: Vec<usize> = (0..whole.len()).filter(|&at| whole[at] == b'\n').map(|at| at + 1).collect();
+    let [.., ready, _closed] = lines[..] else { panic!("a journal of {} lines", lines.len()) };
+    // Missing; empty; at its full length but zeros; cut in the midst of the header, an intent, and `ready`; and with
+    // each of its pages not there yet.
+    let mut journals: Vec<Option<Vec<u8>>> = vec![None, Some(Vec::new()), Some(vec![0; whole.len()])];
+    for end in [100, lines[0], lines[0] + 1, lines[3] + 200, ready - 40, ready - 1] {
+        let mut torn = whole.clone();
+        torn[end..].fill(0);
+        journals.push(Some(torn));
+        journals.push(Some(whole[..end].to_vec()));
+    }
+    for page in (0..ready).step_by(4096) {
+        let mut torn = whole.clone();
+        torn[ready..].fill(0);
+        let end = (page + 4096).min(ready);
+        torn[page..end].fill(0);
+        journals.push(Some(torn));
+    }
+    let judge = judge();
+    in_parallel(&journals, |index, journal| {
+        let store = copy_of(cuts(recording)[0].store.path());
+        let path = journal_of(store.path());
+        std::fs::remove_file(&path).unwrap();
+        if let Some(bytes) = journal {
+            std::fs::write(&path, bytes).unwrap();
+        }
+        let (outcome, undone) = record_undo(&Overlay::new(), store.path(), Only::All, ticking);
+        outcome.unwrap_or_else(|why| panic!("journal {index}: {why}"));
+        assert!(undone.ops.is_empty(), "journal {index}: nothing is to be taken back");
+        let (outcome, next) = record_clean(&Overlay::new(), store.path(), dead);
+        outcome.unwrap_or_else(|why| panic!("journal {index}: {why}"));
+        as_cleaned(&judge).check(&judge, &next.end).unwrap();
+        let (outcome, back) = record_undo(&next.end, next.store.path(), Only::All, ticking);
+        outcome.unwrap();
+        assert!(back.end.is_empty(), "journal {index}");
+    });
+    println!("{:<44} {:>4} journals, all harmless", "the store cut before `ready`", journals.len());
+}
+
+/// The last record, `closed`, is torn, or was never begun.
+#[test]
+fn a_torn_last_record_loses_nothing() {
+    let recording = &cleaned().recording;
+    let whole = std::fs::read(journal_of(recording.store.path())).unwrap();
+    let lines: Vec<usize> = (0..whole.len()).filter(|&at| whole[at] == b'\n').map(|at| at + 1).collect();
+    let [.., ready, closed] = lines[..] else { panic!("a journal of {} lines", lines.len()) };
+    let ends = [ready, ready + 1, ready + 31, ready + 33, closed - 2, closed - 1];
+    in_parallel(&ends, |_, &end| {
+        let store = copy_of(recording.store.path());
+        let mut torn = whole.clone();
+        torn[end..].fill(0);
+        std::fs::write(journal_of(store.path()), &torn).unwrap();
+        let (outcome, next) = record_clean(&recording.end, store.path(), ticking);
+        outcome.unwrap();
+        assert!(next.ops.is_empty(), "it is clean already");
+        let (outcome, back) = record_undo(&recording.end, store.path(), Only::All, ticking);
+        outcome.unwrap();
+        assert!(back.end.is_empty(), "the practice disk is back, byte for byte");
+    });
+    println!("{:<44} {:>4} journals, all good", "the record `closed` torn", ends.len());
+}
+
+/// The same by judges that share no line with us: the volume's files by ntfs-3g's tools, the hives by hivex.
+#[test]
+fn other_readers_agree() {
+    let judge = judge();
+    let cuts = cuts(&cleaned().recording);
+    // The first cut that is found so, and with it one of each kind of state.
+    let mut kinds = BTreeMap::new();
+    for cut in &cuts {
+        kinds.entry(judge.judge(&cut.disk).unwrap()).or_insert(cut);
+    }
+    let (start, size) = partition(&practice().bytes);
+    let folder = tempfile::tempdir().unwrap();
+    let volume = |disk: &Overlay, name: &str| {
+        let mut bytes = vec![0; usize::try_from(size).unwrap()];
+        cut_disk::read(disk, start, &mut bytes);
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let written = [cut_judge::WORM, cut_judge::SOFTWARE, cut_judge::SYSTEM];
+    let original = volume(&Overlay::new(), "original");
+    let paths = ntfsls(&original);
+    assert!(written.iter().all(|path| paths.iter().any(|known| known == path)), "{paths:?}");
+    let others: Vec<&String> = paths.iter().filter(|path| !written.contains(&path.as_str())).collect();
+    let before: Vec<Vec<u8>> = others.iter().map(|path| ntfscat(&original, path)).collect();
+    let mut trees: BTreeMap<(usize, (usize, usize)), String> = BTreeMap::new();
+    for (number, (found, cut)) in kinds.iter().enumerate() {
+        let image = volume(&cut.disk, "cut");
+        for (index, (path, extents, step)) in [
+            (cut_judge::SOFTWARE, &judge.files.software, found.software),
+            (cut_judge::SYSTEM, &judge.files.system, found.system),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let bytes = ntfscat(&image, path);
+            assert!(bytes == judge.files.content(&cut.disk, extents), "{path}, {}", cut.what);
+            let tree = hivexml(&bytes);
+            let known = trees.entry((index, step)).or_insert_with(|| tree.clone());
+            assert!(*known == tree, "hivex sees two trees in states alike: {path}, {}", cut.what);
+        }
+        if [0, kinds.len() / 2, kinds.len() - 1].contains(&number) {
+            assert_eq!(ntfsls(&image), paths);
+            for (path, before) in others.iter().zip(&before) {
+                assert!(ntfscat(&image, path) == *before, "{path}, {}", cut.what);
+            }
+        }
+    }
+    let different: BTreeSet<&String> = trees.values().collect();
+    assert_eq!(different.len(), trees.len(), "hivex tells the states apart");
+    let (states, files) = (kinds.len(), others.len());
+    println!("{:<44} {states:>4} states by hivex, 3 of them with {files} other files", "other readers");
+}
+
+/// The bytes of one hive through a run: what it held at first, and each sector write: interval, offset in the file,
+/// the sector before and after.
+type HiveWrite = (usize, usize, [u8; SECTOR], [u8; SECTOR]);
+
+fn hive_writes(files: &Files, extents: &deblast::volume::Extents) -> (Vec<u8>, Vec<HiveWrite>) {
+    let recording = &cleaned().recording;
+    let places: BTreeMap<u64, usize> = (0..extents.size)
+        .step_by(SECTOR)
+        .map(|offset| (files.place(extents, offset), usize::try_from(offset).unwrap()))
+        .collect();
+    let mut now = files.content(&recording.start, extents);
+    let (start, mut interval, mut writes) = (now.clone(), 0, Vec::new());
+    for op in &recording.ops {
+        match op {
+            Op::Sync => interval += 1,
+            Op::Open(_) => {}
+            Op::Write(place, after) => {
+                if let Some(&at) = places.get(place) {
+                    let before = now[at..at + SECTOR].try_into().unwrap();
+                    now[at..at + SECTOR].copy_from_slice(after);
+                    writes.push((interval, at, before, *after));
+                }
+            }
+        }
+    }
+    (start, writes)
+}
+
+/// Control: the groups of a hive's edit in reverse, each write changing the bytes that it changes in the right order.
+#[test]
+fn the_reverse_order_is_seen_to_break() {
+    let files = files();
+    let (software, system) = ways(&files);
+    for (name, ways, extents) in
+        [("SOFTWARE", &software, &files.software), ("SYSTEM", &system, &files.system)]
+    {
+        let (mut hive, writes) = hive_writes(&files, extents);
+        let (mut states, mut broken) = (0, 0);
+        let mut intervals: Vec<usize> = writes.iter().map(|write| write.0).collect();
+        intervals.dedup();
+        for interval in intervals.into_iter().rev() {
+            for (_, at, before, after) in writes.iter().filter(|write| write.0 == interval) {
+                for (index, (before, after)) in before.iter().zip(after).enumerate() {
+                    if before != after {
+                        hive[at + index] = *after;
+                    }
+                }
+            }
+            states += 1;
+            broken += usize::from(judge_hive(ways, hive.clone()).is_err());
+        }
+        println!("{:<44} {states:>4} states, {broken} broken", format!("control: {name} in reverse"));
+        assert!(broken > 0, "{name}: the harness does not see a wrong order");
+    }
+}
+
+/// Control: without the syncs any one sector may be missing at the end, or be as an earlier write left it.
+#[test]
+fn missing_syncs_are_seen_to_break() {
+    let files = files();
+    let (software, system) = ways(&files);
+    for (name, ways, extents) in
+        [("SOFTWARE", &software, &files.software), ("SYSTEM", &system, &files.system)]
+    {
+        let (mut hive, writes) = hive_writes(&files, extents);
+        for (_, at, _, after) in &writes {
+            hive[*at..at + SECTOR].copy_from_slice(after);
+        }
+        judge_hive(ways, hive.clone()).expect("all written is good");
+        let mut broken = 0;
+        for (_, at, before, _) in &writes {
+            let mut missing = hive.clone();
+            missing[*at..at + SECTOR].copy_from_slice(before);
+            broken += usize::from(judge_hive(ways, missing).is_err());
+        }
+        let states = writes.len();
+        println!("{:<44} {states:>4} states, {broken} broken", format!("control: {name} without syncs"));
+        assert!(broken > 0, "{name}: the harness does not see missing syncs");
+    }
+}
