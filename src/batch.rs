@@ -6,6 +6,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use crate::cleanup::discover::{Patient, targets};
 use crate::cleanup::report::{Machine, Report};
 use crate::cleanup::report_text::{human_size, printable, render};
 use crate::cleanup::{Question, Settings, clean, keep_report, list_runs, run, scan, undo};
@@ -36,6 +37,7 @@ pub fn execute(options: &Options) -> Result<u8> {
     };
     let settings = Settings {
         signatures,
+        targets: targets(&options.targets)?,
         policy: options.policy.clone(),
         store: options.store.clone(),
         store_named: options.store_named,
@@ -49,17 +51,17 @@ pub fn execute(options: &Options) -> Result<u8> {
         Progress::Json | Progress::None => false,
     };
     let mut show = shower(options.progress, plain);
-    let mut decide = |question: &Question<'_>| decide(options.ask, plain, question);
+    let mut decide = |question: &Question<'_>| decide(options.ask, options.progress, plain, question);
     if matches!(options.task, Task::ListRuns) {
         for target in &options.targets {
-            let patient = crate::cleanup::discover::Patient::open(target)?;
+            let patient = Patient::open(target)?;
             for line in list_runs(&patient, &settings, &mut show)? {
                 out(&format!("{}\n", printable(&line)))?;
             }
         }
         return Ok(0);
     }
-    let (report, runs) = run(&options.targets, &settings, machine(), &mut |patient| match &options.task {
+    let (report, runs) = run(&settings, machine(), &mut |patient| match &options.task {
         Task::Clean => clean(patient, &settings, &mut decide, &mut show),
         Task::Undo { which, only } => undo(patient, &settings, (which, *only), &mut decide, &mut show),
         Task::Scan | Task::ListRuns | Task::List => scan(patient, &settings, &mut show),
@@ -116,7 +118,7 @@ fn words(event: &Event) -> Option<String> {
     })
 }
 
-fn decide(ask: Ask, plain: bool, question: &Question<'_>) -> bool {
+fn decide(ask: Ask, progress: Progress, plain: bool, question: &Question<'_>) -> bool {
     if ask == Ask::Yes && !plain {
         return true;
     }
@@ -144,6 +146,9 @@ fn decide(ask: Ask, plain: bool, question: &Question<'_>) -> bool {
                 text.push_str(&format!("  left: {}: {}\n", printable(&change.to_string()), printable(why)));
             }
         }
+    }
+    if progress == Progress::Json && ask != Ask::Terminal {
+        return ask == Ask::Yes;
     }
     // What cannot be shown cannot be asked for; the answer is then no.
     if write!(std::io::stderr().lock(), "{text}").is_err() {

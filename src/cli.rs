@@ -72,7 +72,7 @@ enum Command {
         #[arg(long)]
         last: bool,
         /// List the runs of the store that belong to this disk, and stop
-        #[arg(long, conflicts_with_all = ["run", "last", "yes", "dry_run"])]
+        #[arg(long, conflicts_with_all = ["run", "last", "yes", "dry_run", "json", "report_dir"])]
         list: bool,
         /// What is taken back: all of it, what closed the hole (DCOM), or the files' bytes
         #[arg(long, value_enum, default_value_t)]
@@ -330,6 +330,17 @@ impl Options {
             "policy": self.policy,
             "signatures": self.signatures,
             "store": self.store.root(),
+            "run": match &self.task {
+                Task::Undo { which: Which::Run(id), .. } => Some(id.as_str()),
+                Task::Undo { which: Which::Last, .. } => Some("last"),
+                _ => None,
+            },
+            "only": match &self.task {
+                Task::Undo { only: Only::All, .. } => Some("all"),
+                Task::Undo { only: Only::Protection, .. } => Some("protection"),
+                Task::Undo { only: Only::Files, .. } => Some("files"),
+                _ => None,
+            },
         })
     }
 }

@@ -40,9 +40,9 @@ pub enum Event {
     },
     /// A check found something.
     Found {
-        /// The check and the grade.
+        /// How sure it is.
         grade: String,
-        /// What and where.
+        /// The check, what, and where.
         what: String,
     },
     /// The record of the run is safe: from here the disk is written.

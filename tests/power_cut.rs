@@ -55,6 +55,7 @@ fn settings(store: &Path, clock: Clock) -> Settings {
     let mut signatures = Signatures::builtin().unwrap();
     signatures.add_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/practice.toml")).unwrap();
     Settings {
+        targets: Vec::new(),
         signatures,
         policy: Policy::default(),
         store: Store::at(store),

@@ -47,7 +47,7 @@ impl Autostart<'_> {
         let confirmed = evidence
             .files
             .iter()
-            .filter(|file| programs.iter().any(|program| same_name(program, file.facts.path.file_name())))
+            .filter(|file| file.names().any(|name| programs.iter().any(|program| same_name(program, name))))
             .find_map(|file| match self.signatures.by_digest(&file.content.as_ref().ok()?.digests)? {
                 (signature, Grade::Confirmed) => Some(signature),
                 _ => None,

@@ -70,6 +70,13 @@ pub struct FileEvidence {
     pub content: Result<Content, String>,
 }
 
+impl FileEvidence {
+    /// All names that the file goes by: one for each hard link, and its 8.3 name.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.facts.paths.iter().map(|path| path.file_name()).chain(self.facts.short_name.as_deref())
+    }
+}
+
 /// A key that some check wanted.
 #[derive(Clone, Debug, Default)]
 pub struct KeyEvidence {

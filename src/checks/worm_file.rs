@@ -22,8 +22,7 @@ struct Judged<'a> {
 
 impl WormFile<'_> {
     fn judge_file(&self, evidence: &Evidence, file: &FileEvidence) -> Option<Judged<'_>> {
-        let name = file.facts.path.file_name();
-        let by_name = self.signatures.by_name(name);
+        let by_name = file.names().find_map(|name| self.signatures.by_name(name));
         let content = match &file.content {
             Ok(content) => content,
             Err(why) => {
@@ -59,9 +58,9 @@ impl WormFile<'_> {
         content: &Content,
         signature: &'s Signature,
     ) -> Judged<'s> {
-        let name = file.facts.path.file_name();
+        let system_folder = evidence.root.join("system32");
         let in_system_folder =
-            file.facts.path.parent().is_some_and(|folder| folder == evidence.root.join("system32"));
+            file.facts.paths.iter().any(|path| path.parent().as_ref() == Some(&system_folder));
         let (grade, what, why) = if content.all_zero {
             (
                 Grade::Information,
@@ -74,7 +73,9 @@ impl WormFile<'_> {
                 "a file half made inert",
                 "a name of the worm's, the first sector zero and the rest not: an interrupted run left it so",
             )
-        } else if in_system_folder && content.executable && autostart::starts(evidence, self.signatures, name)
+        } else if in_system_folder
+            && content.executable
+            && file.names().any(|name| autostart::starts(evidence, self.signatures, name))
         {
             (
                 Grade::Probable,

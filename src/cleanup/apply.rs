@@ -59,9 +59,11 @@ pub enum Reached {
 #[derive(Debug)]
 pub struct Failure {
     /// Why.
-    pub error: Error,
+    pub error: Box<Error>,
     /// How far it got.
     pub reached: Reached,
+    /// Its folder, where its journal may be needed.
+    pub run: Option<RunFolder>,
 }
 
 /// A run whose writes are all on the disk.
@@ -182,8 +184,11 @@ pub fn apply(
     mut quarantine: Quarantine,
     sink: Sink<'_>,
 ) -> Result<Applied, Failure> {
-    let nothing = |error: Error| Failure { error, reached: Reached::Nothing };
+    let nothing = |error: Error| Failure { error: Box::new(error), reached: Reached::Nothing, run: None };
     let plan = confirmed.plan();
+    if let Some(why) = exam.volumes.iter().find_map(|volume| volume.forbids_writing.as_ref()) {
+        return Err(nothing(Error::refused("write the disk", why.clone()).device(&patient.disk.path)));
+    }
     prove(plan, exam, sink).map_err(nothing)?;
     let run = match plan.journalled().next() {
         Some(_) => Some(record.store.begin(record.now).map_err(nothing)?),
@@ -205,13 +210,12 @@ pub fn apply(
     };
     match (outcome, run) {
         (Ok(journal), run) => Ok(Applied { record: run.zip(journal) }),
-        (Err(failure), run) => {
-            if let Some(run) = run.filter(|_| failure.reached == Reached::Nothing) {
-                // Best effort: a folder that stays tells, by the disk's bytes, that nothing of it was written.
-                let _ = std::fs::remove_dir_all(run.path());
-            }
+        (Err(failure), Some(run)) if failure.reached == Reached::Nothing => {
+            // Best effort: a folder that stays tells, by the disk's bytes, that nothing of it was written.
+            let _ = std::fs::remove_dir_all(run.path());
             Err(failure)
         }
+        (Err(failure), run) => Err(Failure { run, ..failure }),
     }
 }
 
@@ -243,6 +247,7 @@ fn prepare(
     quarantine: &mut Quarantine,
 ) -> Result<Vec<StoredFile>> {
     run.write_text("README.txt", README)?;
+    let (mut stored, mut entries) = (Vec::new(), Vec::new());
     let mut used = HashSet::new();
     for (opened, facts, size) in backup_sources(plan, exam).filter(|_| backups) {
         let mut name = facts.path.parts().collect::<Vec<_>>().join("_");
@@ -252,9 +257,8 @@ fn prepare(
             used.insert(name.clone());
         }
         let bytes = opened.ntfs.read(facts.id, MAX_HIVE.max(size)).doing("back up the hive")?;
-        run.back_up(&name, &bytes)?;
+        stored.push(run.back_up(&name, &bytes)?);
     }
-    let (mut stored, mut entries) = (Vec::new(), Vec::new());
     for (index, action) in plan.journalled() {
         if !matches!(action.kind, ActionKind::MakeInert) {
             continue;
@@ -327,7 +331,7 @@ fn batches(plan: &Plan, run_id: &str, quarantine: &Quarantine) -> Result<Vec<Bat
 /// Opens the patient for writing, alone; compares every sector that will be written with what is expected there; then
 /// writes.
 fn execute(patient: &Patient, batches: &[Batch], sink: Sink<'_>) -> Result<(), Failure> {
-    let nothing = |error: Error| Failure { error, reached: Reached::Nothing };
+    let nothing = |error: Error| Failure { error: Box::new(error), reached: Reached::Nothing, run: None };
     let mut sectors = patient.device.open_write().map_err(nothing)?;
     compare_first(sectors.as_mut(), batches).map_err(nothing)?;
     let mut attempted: Vec<Vec<&DeviceWrite>> = Vec::new();
@@ -352,7 +356,7 @@ fn execute(patient: &Patient, batches: &[Batch], sink: Sink<'_>) -> Result<(), F
                     Ok(()) => Reached::TakenBack,
                     Err(_) => Reached::Unfinished,
                 };
-                return Err(Failure { error: error.path(&batch.path), reached });
+                return Err(Failure { error: Box::new(error.path(&batch.path)), reached, run: None });
             }
             count += group.iter().map(|write| (write.after.len() / SECTOR) as u64).sum::<u64>();
         }

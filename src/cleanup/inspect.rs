@@ -272,13 +272,12 @@ impl InstallExam {
                 continue;
             };
             let log_path = WinPath::new(&format!("{}.LOG", facts.path.as_str()));
-            let mut exam = HiveExam {
-                log: volume.find(&log_path).ok().flatten(),
-                facts,
-                sha256: None,
-                problems: Vec::new(),
-                unwritable: None,
-            };
+            let log = volume.find(&log_path).unwrap_or_else(|error| {
+                self.notes
+                    .push(format!("{log_path} could not be looked up, so no backup of it is kept: {error}"));
+                None
+            });
+            let mut exam = HiveExam { log, facts, sha256: None, problems: Vec::new(), unwritable: None };
             if let Err(error) = self.read_hive(volume, role, &mut exam, wants) {
                 self.unread(role, needed, error.to_string());
                 exam.unwritable.get_or_insert(error.to_string());

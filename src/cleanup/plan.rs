@@ -395,6 +395,12 @@ fn pending_deletions(install: &InstallExam, inert: &[Action]) -> Result<Option<W
     if inert.is_empty() {
         return Ok(None);
     }
+    if matches!(install.evidence.identity.version.as_deref(), Some("4.0" | "5.0")) {
+        // Their SYSTEM has a mirror, SYSTEM.ALT, which would have to take the same edit.
+        return Err(
+            "this version does not write SYSTEM.ALT, which this Windows keeps beside SYSTEM".to_owned()
+        );
+    }
     let drive = install.evidence.identity.drive.ok_or("SystemRoot does not tell the drive's letter")?;
     let hive = install.hives.get(&HiveRole::System).ok_or("there is no SYSTEM hive")?;
     if let Some(why) = &hive.unwritable {

@@ -1,5 +1,7 @@
 //! Last step: what was found and done, as one document. Front ends show it; none derives anything from it.
 
+use std::os::unix::fs::FileTypeExt as _;
+
 use serde::Serialize;
 
 use crate::cleanup::discover::Patient;
@@ -13,7 +15,8 @@ use crate::finding::{DcomState, Finding, PatchState};
 /// Version of the document. Its JSON Schema is `docs/report-1.schema.json`.
 pub const SCHEMA: &str = "deblast.report/1";
 
-/// Word for a target that is no block device.
+/// Words for what a target is.
+const BLOCK_DEVICE: &str = "block_device";
 const IMAGE: &str = "image";
 
 /// The program that made the report.
@@ -121,7 +124,7 @@ pub struct TargetReport {
     pub disk: DiskIdentity,
     /// Why it could not be judged or was refused; null where it was.
     pub note: Option<String>,
-    /// What was done to it, in words: taken back first, refused, nothing to do.
+    /// What else there is to say of it: odd things about its table, where the record went, what was refused and why.
     pub remarks: Vec<String>,
     /// RUN-ID of the run that wrote it; null where nothing was written.
     pub run_id: Option<String>,
@@ -187,7 +190,7 @@ impl VolumeReport {
             start: exam.start,
             filesystem: exam.filesystem.clone(),
             version: exam.version.clone(),
-            state: exam.state.clone(),
+            state: exam.state.iter().chain(&exam.forbids_writing).cloned().collect(),
             problem: exam.problem.clone(),
         }
     }
@@ -198,7 +201,10 @@ impl TargetReport {
     pub fn unread(path: &std::path::Path, why: &Error) -> Self {
         Self {
             path: path.display().to_string(),
-            kind: IMAGE,
+            kind: match std::fs::metadata(path) {
+                Ok(node) if node.file_type().is_block_device() => BLOCK_DEVICE,
+                _ => IMAGE,
+            },
             size: None,
             disk: DiskIdentity::default(),
             note: Some(why.to_string()),
@@ -224,7 +230,7 @@ impl TargetReport {
         Self {
             path: patient.disk.path.display().to_string(),
             kind: match patient.disk.kind {
-                Kind::BlockDevice => "block_device",
+                Kind::BlockDevice => BLOCK_DEVICE,
                 Kind::Image => IMAGE,
             },
             size: Some(patient.disk.size),

@@ -51,6 +51,9 @@ fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
     }
     writeln!(out)?;
     writeln!(out, "VERDICT: {} - {}", report.verdict.to_string().to_uppercase(), explain(report.verdict))?;
+    if report.targets.is_empty() {
+        writeln!(out, "\nno disk is attached but those that this machine uses; name one to look at it")?;
+    }
     for target in &report.targets {
         write_target(out, target)?;
     }

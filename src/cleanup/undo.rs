@@ -4,7 +4,7 @@
 //! A file that has been written by somebody else since is taken back value by value, as a new edit with a journal of
 //! its own; what has changed again is left, and named.
 
-use crate::change::{Change, FileChange, FileId, Purpose, ValueChange, ValueData, ValueEdit};
+use crate::change::{Change, FileChange, FileId, Purpose, ValueChange, ValueData, ValueEdit, VolumeId};
 use crate::cleanup::discover::Patient;
 use crate::cleanup::inspect::{Exam, HiveExam, MAX_HIVE, Opened};
 use crate::cleanup::plan::{Action, ActionKind, Content, Plan, Write, edit_hive_for_undo, without_pairs};
@@ -116,17 +116,33 @@ pub fn runs_of(store: &Store, exam: &Exam) -> Result<Runs> {
             Ok(Loaded::NeverReady(_)) => {
                 runs.notes.push(format!("the run {id} was cut before it wrote anything to a disk"));
             }
-            Err(error) => runs.unusable.push(error.to_string()),
+            Err(error) => match run_volumes(&run) {
+                Some(volumes) if !volumes.iter().any(|volume| is_on(volume, exam)) => {
+                    runs.notes.push(format!("the run {id} is damaged, and of another disk: {error}"));
+                }
+                _ => runs.unusable.push(error.to_string()),
+            },
         }
     }
     Ok(runs)
 }
 
+/// The volumes of a run whose journal is damaged behind its first record.
+fn run_volumes(run: &RunFolder) -> Option<Vec<VolumeId>> {
+    run.load_header().map(|header| header.volumes)
+}
+
+/// Whether a volume of this identity is among those that were inspected.
+fn is_on(wanted: &VolumeId, exam: &Exam) -> bool {
+    let same = |id: VolumeId| id.serial == wanted.serial && id.size == wanted.size;
+    exam.volumes.iter().filter_map(|volume| volume.id).any(same)
+}
+
 impl RunOnDisk {
     /// Holds a run against a disk; none where it belongs to another one.
     fn hold(run: RunFolder, journal: Journal, exam: &Exam) -> Result<Option<Self>> {
-        let find = |wanted: &crate::change::VolumeId| {
-            let fits = |volume: &&(usize, crate::change::VolumeId)| {
+        let find = |wanted: &VolumeId| {
+            let fits = |volume: &&(usize, VolumeId)| {
                 volume.1.serial == wanted.serial && volume.1.size == wanted.size
             };
             let known: Vec<_> = exam
@@ -497,7 +513,12 @@ fn plan_file(
         kind,
         writes: Vec::new(),
     };
+    let doomed = in_force.iter().any(|change| match change {
+        Change::File(file) => still_to_be_deleted(held, file, undo).is_some(),
+        Change::Value(_) => false,
+    });
     if only == Only::All
+        && !doomed
         && let Some(groups) = fit.write_back()
     {
         let before = opened.ntfs.read(file.id, MAX_HIVE.max(file.size)).ok().map(|bytes| Sha256::of(&bytes));
@@ -521,6 +542,10 @@ fn plan_file(
         match change {
             Change::Value(value) => values.push(value),
             Change::File(change) => {
+                if let Some(why) = still_to_be_deleted(held, &change, undo) {
+                    undo.left.push((Change::File(change), why));
+                    continue;
+                }
                 let Some(inert) = held.inert_file(exam, file, index, &change)? else { continue };
                 let extents = opened.ntfs.extents(inert.id)?;
                 let before = Some(Sha256::of(&inert.now));
@@ -537,12 +562,28 @@ fn plan_file(
     Ok(())
 }
 
+/// Why a file's bytes must not come back: the entry that has Windows delete it is one that had to be left. Files come
+/// after SYSTEM in the order of taking back, so what is left of it is known.
+fn still_to_be_deleted(held: &RunOnDisk, file: &FileChange, undo: &Undo) -> Option<String> {
+    let names_it = |pair: &String| pair.ends_with(&file.path.to_string());
+    let left = undo.left.iter().any(|(change, _)| match change {
+        Change::Value(value) => value.pairs.iter().any(names_it),
+        Change::File(_) => false,
+    });
+    left.then(|| {
+        format!(
+            "its entry for deletion at the next start is left, so Windows would delete it again; its bytes lie encoded in {}",
+            held.run.path().join("quarantine").display()
+        )
+    })
+}
+
 fn plan_values(
     held: &RunOnDisk,
     exam: &Exam,
     file: &TouchedFile,
     values: Vec<ValueChange>,
-    place: (usize, crate::change::VolumeId, &Opened),
+    place: (usize, VolumeId, &Opened),
     now: u64,
     undo: &mut Undo,
 ) {

@@ -263,6 +263,16 @@ impl Journal {
         Self::decode(&bytes).map_err(|e| e.device(path))
     }
 
+    /// The first record alone, if it is sound.
+    pub fn load_header(path: &Path) -> Option<Header> {
+        let bytes = super::read_again(path).ok()?;
+        let (json, ..) = next_line(&bytes, "")?;
+        match serde_json::from_str(json).ok()? {
+            Record::Header(header) => Some(*header),
+            _ => None,
+        }
+    }
+
     fn decode(bytes: &[u8]) -> Result<Loaded> {
         const DOING: &str = "read the journal";
         let (mut header, mut intents, mut ready, mut closed) = (None, Vec::new(), false, None);

@@ -9,13 +9,14 @@ pub mod runs;
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::digest::Sha256;
 use crate::error::{Context, Error, Result};
+use journal::StoredFile;
 pub use runs::{RunFolder, Store};
 
 /// Writes a new file of a run folder, has it reach the medium, and reads it back.
@@ -64,17 +65,17 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
 }
 
 impl RunFolder {
-    /// Keeps a copy of a file of the patient, compressed, as `backup/NAME.gz`. Returns its path in the folder.
+    /// Keeps a copy of a file of the patient, compressed, as `backup/NAME.gz`.
     ///
     /// # Errors
     /// As for every file of the store: it exists, or the medium is full or failing.
-    pub fn back_up(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
-        let relative = Path::new("backup").join(format!("{name}.gz"));
+    pub fn back_up(&self, name: &str, bytes: &[u8]) -> Result<StoredFile> {
+        let name = Path::new("backup").join(format!("{name}.gz"));
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         let packed = encoder.write_all(bytes).and_then(|()| encoder.finish()).doing("compress the backup")?;
         self.make_folder("backup")?;
-        write_new(&self.path().join(&relative), &packed)?;
-        Ok(relative)
+        let sha256 = write_new(&self.path().join(&name), &packed)?;
+        Ok(StoredFile { name, sha256 })
     }
 
     /// Keeps a text beside the journal.

@@ -156,7 +156,7 @@ impl Quarantine {
         self.files.insert((run.to_owned(), name.to_owned()), bytes);
     }
 
-    /// Bytes of a file, behind whose end zeros follow up to whole sectors.
+    /// `length` bytes of a file from `offset` on.
     ///
     /// # Errors
     /// The file is not known, or ends before `offset`.

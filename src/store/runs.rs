@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 
-use super::journal::{Journal, Loaded};
+use super::journal::{Header, Journal, Loaded};
 use super::sync_folder;
 use crate::error::{Context, Error, Result};
 
@@ -123,6 +123,11 @@ impl RunFolder {
     /// It cannot be read, or is damaged; a torn one that allowed no write yet is no error.
     pub fn load(&self) -> Result<Loaded> {
         Journal::load(&self.journal_path()).map_err(|e| e.within(format!("use the run {}", self.id)))
+    }
+
+    /// The header of a journal that is damaged behind it, if the header itself is sound.
+    pub fn load_header(&self) -> Option<Header> {
+        Journal::load_header(&self.journal_path())
     }
 
     /// The folder of another run of the same store.

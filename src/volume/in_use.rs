@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
 
-const DOING: &str = "take the target for writing";
+const DOING: &str = "take the target";
 
 /// Where the kernel shows its state.
 #[derive(Clone, Debug)]

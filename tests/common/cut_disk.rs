@@ -143,6 +143,10 @@ impl Sectors for Writer {
         Ok(())
     }
 
+    fn replace_unreadable(&mut self, offset: u64, _: &[u8]) -> Result<()> {
+        Err(Error::refused("replace", "every sector of this disk can be read").offset(offset))
+    }
+
     fn sync(&mut self) -> Result<()> {
         self.tape.lock().unwrap().ops.push(Op::Sync);
         Ok(())

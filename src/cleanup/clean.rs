@@ -1,0 +1,128 @@
+//! The whole path of a cure for one patient: the steps strung together, and what became of each finding.
+
+use crate::change::{Change, Purpose};
+use crate::cleanup::apply::{self, Reached, Record};
+use crate::cleanup::discover::Patient;
+use crate::cleanup::inspect::{Exam, InstallExam};
+use crate::cleanup::plan::{Plan, confirm, plan};
+use crate::cleanup::session::{Session, changed_files};
+use crate::cleanup::take_back::take_back_unfinished;
+use crate::cleanup::verify::{Verified, verify};
+use crate::cleanup::{Decide, Question, Settings, Treated, filetime};
+use crate::error::Result;
+use crate::event::Sink;
+use crate::finding::Outcome;
+use crate::policy::Remove;
+use crate::store::journal::RunKind;
+use crate::store::quarantine::Quarantine;
+
+/// The whole path for one patient. A run that was cut is taken back first.
+///
+/// # Errors
+/// The patient or the store cannot be read at all. Whatever goes wrong later is in the report.
+pub fn clean(patient: &Patient, settings: &Settings, decide: Decide<'_>, sink: Sink<'_>) -> Result<Treated> {
+    let mut session = Session::begin(patient, settings, sink)?;
+    if let Some(words) = take_back_unfinished(&mut session, None, decide, sink)? {
+        return Ok(session.end(None, &[words]));
+    }
+    let now = (settings.clock)();
+    let plan = plan(&mut session.exam, &session.checks, &settings.policy, filetime(now));
+    for note in &plan.notes {
+        session.remark(note.clone(), sink);
+    }
+    if plan.is_empty() {
+        return Ok(session.end(None, &[]));
+    }
+    let backups = match session.room(&plan) {
+        Ok(room) => {
+            room.words.into_iter().for_each(|words| session.remark(words, sink));
+            room.backups
+        }
+        Err(error) if settings.dry_run => {
+            session.remark(format!("the plan could not be carried out here: {error}"), sink);
+            false
+        }
+        Err(error) => {
+            settle_findings(&mut session.exam, Outcome::Left);
+            return Ok(session.end(None, &[error.to_string()]));
+        }
+    };
+    let confirmed = match confirm(plan, &mut |plan| decide(&Question::Clean(plan)) && !settings.dry_run) {
+        Ok(confirmed) => confirmed,
+        Err(plan) => {
+            session.changes = changed_files(patient, &plan, &[]);
+            session.remarks.push("the plan was not carried out: no byte was written".to_owned());
+            return Ok(session.end(None, &[]));
+        }
+    };
+    let record = Record { store: &settings.store, kind: RunKind::Clean, now, backups };
+    let applied = match apply::apply(&confirmed, patient, &session.exam, &record, Quarantine::default(), sink)
+    {
+        Ok(applied) => applied,
+        Err(failure) => {
+            let written = failure.reached != Reached::Nothing;
+            settle_findings(&mut session.exam, if written { Outcome::Failed } else { Outcome::Left });
+            let words = session.note_failure(failure);
+            return Ok(session.end(None, &[words]));
+        }
+    };
+    let plan = confirmed.plan();
+    let after = session.look_again(sink);
+    let results = after.as_ref().map(|after| verify(plan, after)).unwrap_or_default();
+    note_outcomes(&mut session.exam, plan, &results, settings.policy.remove);
+    session.record(plan, &results, applied.record, sink);
+    let disagree = results.iter().filter(|result| result.disagree).filter_map(|result| result.wrong.clone());
+    Ok(session.end(after.as_ref(), &disagree.collect::<Vec<_>>()))
+}
+
+fn installs_mut(exam: &mut Exam) -> impl Iterator<Item = &mut InstallExam> {
+    exam.volumes.iter_mut().flat_map(|volume| &mut volume.installs)
+}
+
+/// Gives every finding that stands in the plan another outcome.
+fn settle_findings(exam: &mut Exam, outcome: Outcome) {
+    for finding in installs_mut(exam).flat_map(|install| &mut install.findings) {
+        if finding.outcome == Outcome::Planned {
+            finding.outcome = outcome;
+        }
+    }
+}
+
+/// Notes in each finding what became of the changes that it asked for.
+fn note_outcomes(exam: &mut Exam, plan: &Plan, results: &[Verified], remove: Remove) {
+    let mut installs: Vec<&mut InstallExam> = installs_mut(exam).collect();
+    for (index, action) in plan.actions.iter().enumerate() {
+        let result = results.get(index);
+        let good = result.is_some_and(|result| result.wrong.is_none());
+        for (change, asked) in &action.changes {
+            for &(install, finding) in asked {
+                let finding = installs.get_mut(install).and_then(|install| install.findings.get_mut(finding));
+                let Some(finding) = finding else { continue };
+                if matches!(change, Change::Value(value) if value.purpose == Purpose::NameRemoval) {
+                    // A name that stays is no failure of the cure.
+                    let words = match good {
+                        true => {
+                            "pending: Windows deletes it at its next start; whether it has the right to is not established"
+                        }
+                        false => "stays: what has Windows delete it could not be verified",
+                    };
+                    finding.facts.name = Some(words.to_owned());
+                    continue;
+                }
+                finding.outcome = match (good, finding.outcome) {
+                    (_, Outcome::Failed) | (false, _) => Outcome::Failed,
+                    (true, _) => Outcome::Verified,
+                };
+                if let Some(wrong) = result.and_then(|result| result.wrong.as_ref()) {
+                    finding.why.push_str(&format!("; {wrong}"));
+                }
+                if matches!(change, Change::File(_)) && finding.facts.name.is_none() {
+                    finding.facts.name = Some(match remove {
+                        Remove::Never => "stays: it was asked for".to_owned(),
+                        Remove::AtBoot => "stays: see the remarks on this disk for the reason".to_owned(),
+                    });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! One run on one patient, as far as it has come: what both a cure and a taking back need around their own steps.
+
+use std::borrow::Cow;
+
+use crate::change::Change;
+use crate::checks::{self, Check};
+use crate::cleanup::apply::{Failure, Reached, store_needs};
+use crate::cleanup::discover::Patient;
+use crate::cleanup::inspect::{Exam, inspect};
+use crate::cleanup::plan::{ActionKind, Plan};
+use crate::cleanup::report::{ChangedFile, TargetReport};
+use crate::cleanup::verify::Verified;
+use crate::cleanup::{Settings, Treated, advice};
+use crate::error::{Error, Result};
+use crate::event::{Event, Sink};
+use crate::finding::Outcome;
+use crate::store::journal::OpenJournal;
+use crate::store::{RunFolder, place};
+
+/// See the module.
+pub(super) struct Session<'a> {
+    pub(super) patient: &'a Patient,
+    pub(super) settings: &'a Settings,
+    pub(super) checks: Vec<Box<dyn Check + 'a>>,
+    /// What was found before anything was done.
+    pub(super) exam: Exam,
+    /// What is to be said of this patient in the report.
+    pub(super) remarks: Vec<String>,
+    /// The files that were written.
+    pub(super) changes: Vec<ChangedFile>,
+    /// The run's folder, where one was made.
+    pub(super) run: Option<RunFolder>,
+    /// The exit code where the verdict does not give it.
+    pub(super) exit_code: Option<u8>,
+}
+
+/// What the store has room for.
+pub(super) struct Room {
+    /// Backups of the hives too.
+    pub(super) backups: bool,
+    /// What the technician should know.
+    pub(super) words: Vec<String>,
+}
+
+impl<'a> Session<'a> {
+    /// Inspects the patient.
+    pub(super) fn begin(patient: &'a Patient, settings: &'a Settings, sink: Sink<'_>) -> Result<Self> {
+        let checks = checks::all(&settings.signatures);
+        let exam = inspect(patient, &checks, sink)?;
+        Ok(Self {
+            patient,
+            settings,
+            checks,
+            exam,
+            remarks: Vec::new(),
+            changes: Vec::new(),
+            run: None,
+            exit_code: None,
+        })
+    }
+
+    /// What became of the patient. `after`: the exam made when all was written. `undetermined`: why nothing can be said.
+    pub(super) fn end(self, after: Option<&Exam>, undetermined: &[String]) -> Treated {
+        let mut target = TargetReport::of(self.patient, &self.exam, after, undetermined);
+        target.remarks.extend(self.remarks);
+        target.run_id = self.run.as_ref().map(|run| run.id().to_owned());
+        let next_steps = advice::next_steps(&target, self.settings.store.root());
+        Treated { target, changes: self.changes, run: self.run, exit_code: self.exit_code, next_steps }
+    }
+
+    /// Says something at once and in the report.
+    pub(super) fn remark(&mut self, words: String, sink: Sink<'_>) {
+        sink(Event::Note { text: words.clone() });
+        self.remarks.push(words);
+    }
+
+    /// Reads everything again from the device. None, with the reason in the remarks, where that fails: what was written
+    /// is then on the disk, and nobody can say more.
+    pub(super) fn look_again(&mut self, sink: Sink<'_>) -> Option<Exam> {
+        let again =
+            self.patient.device.drop_caches().and_then(|()| inspect(self.patient, &self.checks, sink));
+        again
+            .map_err(|error| {
+                self.remarks.push(format!("the disk was written and could not be read again: {error}"));
+            })
+            .ok()
+    }
+
+    /// Records how the run ended and which files it wrote.
+    pub(super) fn record(
+        &mut self,
+        plan: &Plan,
+        results: &[Verified],
+        record: Option<(RunFolder, OpenJournal)>,
+        sink: Sink<'_>,
+    ) -> bool {
+        let good = results.len() == plan.actions.len() && results.iter().all(|result| result.wrong.is_none());
+        sink(Event::Verified { good });
+        self.changes.extend(changed_files(self.patient, plan, results));
+        if let Some((folder, mut journal)) = record {
+            if let Err(error) = journal.close(if good { "verified" } else { "not verified" }) {
+                self.remarks.push(format!("the disk is written, but {error}"));
+            }
+            self.run = Some(folder);
+        }
+        good
+    }
+
+    /// Notes that a run failed; its folder stays with the report where something of it may stand.
+    pub(super) fn note_failure(&mut self, failure: Failure) -> String {
+        let words = failure_words(&failure);
+        self.remarks.push(words.clone());
+        self.run = failure.run;
+        words
+    }
+
+    /// Whether the store is fit for the record of this plan.
+    pub(super) fn room(&self, plan: &Plan) -> Result<Room> {
+        let root = self.settings.store.root();
+        let mut targets = Cow::from(&self.settings.targets);
+        if !targets.contains(&self.patient.disk.path) {
+            targets.to_mut().push(self.patient.disk.path.clone());
+        }
+        let fit = place::judge(root, &targets, self.settings.store_named)?;
+        let (least, with_backups) = store_needs(plan, self.patient, &self.exam)?;
+        if fit.room < least {
+            let why = format!("the record of this run takes {least} bytes, and {} are free there", fit.room);
+            return Err(Error::refused("use the store", why)
+                .device(root)
+                .hint("make room there, or give another place with --store"));
+        }
+        let backups = fit.room >= with_backups;
+        let takes = if backups { with_backups } else { least };
+        let mut words = vec![format!(
+            "the record goes to {} and takes at most {takes} bytes of {} free",
+            root.display(),
+            fit.room
+        )];
+        words.extend(fit.warning);
+        if !backups {
+            words.push(
+                "there is no room for backups of the hives; undo rests on the journal alone".to_owned(),
+            );
+        }
+        Ok(Room { backups, words })
+    }
+}
+
+/// Why a run failed and how far it got.
+pub(super) fn failure_words(failure: &Failure) -> String {
+    let reached = match failure.reached {
+        Reached::Nothing => "no byte was written",
+        Reached::TakenBack => "what was written has been taken back",
+        Reached::Unfinished => {
+            "part of it is written; run again with the same store, and it is taken back first"
+        }
+    };
+    format!("{}; {reached}", failure.error)
+}
+
+/// The files of a plan for the report; without results, as planned.
+pub(super) fn changed_files(patient: &Patient, plan: &Plan, results: &[Verified]) -> Vec<ChangedFile> {
+    let words = |kind: &ActionKind, change: &Change| match kind {
+        ActionKind::WriteBack | ActionKind::Restore => format!("taken back: {change}"),
+        ActionKind::MakeInert | ActionKind::EditHive { .. } => change.to_string(),
+    };
+    let target = patient.disk.path.display().to_string();
+    plan.actions
+        .iter()
+        .enumerate()
+        .map(|(index, action)| {
+            let result = results.get(index);
+            let wrong = result.and_then(|result| result.wrong.clone());
+            ChangedFile {
+                target: target.clone(),
+                path: action.path.to_string(),
+                sha256_before: action.before,
+                sha256_after: result.and_then(|result| result.after),
+                what: action.changes.iter().map(|(change, _)| words(&action.kind, change)).collect(),
+                outcome: match (result, &wrong) {
+                    (None, _) => Outcome::Planned,
+                    (Some(_), None) => Outcome::Verified,
+                    (Some(_), Some(_)) => Outcome::Failed,
+                },
+                why: wrong,
+            }
+        })
+        .collect()
+}
