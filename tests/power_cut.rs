@@ -500,8 +500,9 @@ fn a_journal_that_was_never_ready_hinders_nothing() {
     let whole = std::fs::read(journal_of(recording.store.path())).unwrap();
     let lines: Vec<usize> = (0..whole.len()).filter(|&at| whole[at] == b'\n').map(|at| at + 1).collect();
     let [.., ready, _closed] = lines[..] else { panic!("a journal of {} lines", lines.len()) };
+    let before_ready = lines[lines.len() - 3];
     // Missing; empty; at its full length but zeros; cut in the midst of the header, an intent, and `ready`; and with
-    // each of its pages not there yet.
+    // each of its pages not there yet, which can be only before `ready` is written.
     let mut journals: Vec<Option<Vec<u8>>> = vec![None, Some(Vec::new()), Some(vec![0; whole.len()])];
     for end in [100, lines[0], lines[0] + 1, lines[3] + 200, ready - 40, ready - 1] {
         let mut torn = whole.clone();
@@ -509,10 +510,10 @@ fn a_journal_that_was_never_ready_hinders_nothing() {
         journals.push(Some(torn));
         journals.push(Some(whole[..end].to_vec()));
     }
-    for page in (0..ready).step_by(4096) {
+    for page in (0..before_ready).step_by(4096) {
         let mut torn = whole.clone();
-        torn[ready..].fill(0);
-        let end = (page + 4096).min(ready);
+        torn[before_ready..].fill(0);
+        let end = (page + 4096).min(before_ready);
         torn[page..end].fill(0);
         journals.push(Some(torn));
     }

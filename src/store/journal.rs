@@ -23,6 +23,8 @@ use crate::path::WinPath;
 pub const SCHEMA: &str = "deblast.journal/1";
 /// Room kept behind the records for those that come later, in bytes.
 const RESERVE: u64 = 4096;
+/// What the JSON of `ready` begins with. No other record's does, and none holds it: quotes inside are escaped.
+const READY: &[u8] = br#" {"record":"ready""#;
 /// Hex digits of a checksum.
 const CHECKSUM: usize = 32;
 
@@ -205,15 +207,16 @@ fn append(text: &mut String, chain: &mut String, record: &Record) -> Result<()> 
 }
 
 impl Journal {
-    /// All records up to `ready`, as they will stand in the file; its length is what the store must have room for.
-    fn encode(header: &Header, intents: &[Intent]) -> Result<(String, String)> {
+    /// All records before `ready`, then that one, as they will stand in the file, and the last checksum.
+    fn encode(header: &Header, intents: &[Intent]) -> Result<(String, String, String)> {
         let (mut text, mut chain) = (String::new(), String::new());
         append(&mut text, &mut chain, &Record::Header(Box::new(header.clone())))?;
         for intent in intents {
             append(&mut text, &mut chain, &Record::Intent(intent.clone()))?;
         }
-        append(&mut text, &mut chain, &Record::Ready { intents: intents.len() })?;
-        Ok((text, chain))
+        let mut ready = String::new();
+        append(&mut ready, &mut chain, &Record::Ready { intents: intents.len() })?;
+        Ok((text, ready, chain))
     }
 
     /// Bytes that the journal of this plan takes on the store.
@@ -221,7 +224,8 @@ impl Journal {
     /// # Errors
     /// The plan cannot be written down.
     pub fn length(header: &Header, intents: &[Intent]) -> Result<u64> {
-        Ok(Self::encode(header, intents)?.0.len() as u64 + RESERVE)
+        let (text, ready, _) = Self::encode(header, intents)?;
+        Ok((text.len() + ready.len()) as u64 + RESERVE)
     }
 
     /// Writes the journal at its full length and has it reach the medium: after this the disk may be written.
@@ -229,15 +233,18 @@ impl Journal {
     /// # Errors
     /// The file exists, or the medium is full or failing; nothing was done to the disk then.
     pub fn create(path: &Path, header: &Header, intents: &[Intent]) -> Result<OpenJournal> {
-        let (text, chain) = Self::encode(header, intents)?;
-        let end = text.len() as u64;
+        let (text, ready, chain) = Self::encode(header, intents)?;
+        let end = (text.len() + ready.len()) as u64;
         let write = || -> std::io::Result<File> {
             let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-            file.write_all(&vec![0; text.len() + RESERVE as usize])?;
+            file.write_all(&vec![0; text.len() + ready.len() + RESERVE as usize])?;
             file.sync_all()?;
             sync_folder(path)?;
             file.seek(SeekFrom::Start(0))?;
             file.write_all(text.as_bytes())?;
+            // What `ready` vouches for is on the medium before it: its pages may arrive in any order.
+            file.sync_all()?;
+            file.write_all(ready.as_bytes())?;
             file.sync_all()?;
             Ok(file)
         };
@@ -259,8 +266,14 @@ impl Journal {
     /// # Errors
     /// The file cannot be read; is of another version; or is damaged in the middle.
     pub fn load(path: &Path) -> Result<Loaded> {
-        let bytes = super::read_again(path).doing("read the journal").map_err(|e| e.device(path))?;
-        Self::decode(&bytes).map_err(|e| e.device(path))
+        match super::read_again(path) {
+            // Cut before it was made.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Loaded::NeverReady(None)),
+            bytes => bytes
+                .doing("read the journal")
+                .and_then(|bytes| Self::decode(&bytes))
+                .map_err(|e| e.device(path)),
+        }
     }
 
     /// The first record alone, if it is sound.
@@ -302,8 +315,10 @@ impl Journal {
             at += length;
             rest = bytes.get(at..).unwrap_or_default();
         }
-        // What follows the last good line may be a torn one, or room kept. Whole lines behind it are damage.
-        if rest.iter().filter(|&&byte| byte == b'\n').count() > 1 {
+        // What follows the last good line may be torn, or room kept. But before `ready` stood there all else was on the
+        // medium, so where it stands, readable or not by the checksums, a bad line is damage.
+        let says_ready = rest.split_inclusive(|&byte| byte == b'\n').any(is_whole_ready);
+        if says_ready || (ready && rest.iter().filter(|&&byte| byte == b'\n').count() > 1) {
             let found = "a damaged record with others behind it";
             return Err(Error::mismatch(DOING, at as u64, "a record whose checksum is right", found).hint(
                 "the store is damaged; take the disk back from the backups and the quarantine by hand",
@@ -342,6 +357,14 @@ impl Journal {
             Err(Error::mismatch("read the journal", 0, "records that fit each other", "some that do not"))
         }
     }
+}
+
+/// Whether a line ends in a `ready` record that is all there, be its checksum right or not. One that is torn lacks its
+/// end, its beginning, or digits of its checksum.
+fn is_whole_ready(line: &[u8]) -> bool {
+    let at = line.windows(READY.len()).position(|window| window == READY);
+    let digits = at.and_then(|at| line.get(at.checked_sub(CHECKSUM)?..at));
+    line.ends_with(b"\n") && digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// The JSON, checksum and length of the line that `rest` begins with, if it is whole and its checksum right.
@@ -447,6 +470,24 @@ mod tests {
                 Loaded::NeverReady(_) => assert!(cut < ready_end, "not ready at {cut}"),
             }
         }
+    }
+
+    /// While the records are written their pages may arrive in any order; `ready` only after all of them.
+    #[test]
+    fn a_page_that_never_arrived_is_no_damage() {
+        let (_folder, _path, bytes) = created();
+        let text = std::str::from_utf8(&bytes).unwrap();
+        let ready = text.find(" {\"record\":\"ready\"").unwrap() - CHECKSUM;
+        for page in (0..ready).step_by(512) {
+            let mut torn = bytes.clone();
+            torn[ready..].fill(0);
+            torn[page..(page + 512).min(ready)].fill(0);
+            assert!(matches!(Journal::decode(&torn).unwrap(), Loaded::NeverReady(_)), "page at {page}");
+        }
+        let mut torn = bytes.clone();
+        torn[ready..ready + 10].fill(0);
+        torn[ready + 60..].fill(0);
+        assert!(matches!(Journal::decode(&torn).unwrap(), Loaded::NeverReady(_)), "the beginning of `ready`");
     }
 
     #[test]
