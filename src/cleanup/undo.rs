@@ -18,6 +18,7 @@ use crate::store::{RunFolder, Store};
 use crate::volume::FileFacts;
 
 const SECTOR: u64 = 512;
+const OTHER_FILE: &str = "its MFT record is no longer that file";
 
 /// Which changes of a run are taken back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -210,6 +211,15 @@ impl RunOnDisk {
                 let standing = match (fit.state, change) {
                     (State::Before, _) => Standing::TakenBack,
                     (State::After | State::Between, Change::Value(_)) => Standing::InForce,
+                    // A run that gave a file its bytes back: its sectors tell how far that got, its quarantine is
+                    // that of the run that it took back.
+                    (State::After | State::Between, Change::File(_)) if self.is_undo() => {
+                        match self.same_file(exam, file) {
+                            Ok(Some(_)) => Standing::InForce,
+                            Ok(None) => Standing::Changed(OTHER_FILE.to_owned()),
+                            Err(error) => Standing::Changed(error.to_string()),
+                        }
+                    }
                     (_, Change::File(change)) => match self.inert_file(exam, file, index, change) {
                         Ok(Some(_)) => Standing::InForce,
                         Ok(None) => Standing::TakenBack,
@@ -230,6 +240,12 @@ impl RunOnDisk {
         (0..self.journal.header.files.len()).flat_map(|index| self.standings(exam, index)).collect()
     }
 
+    /// What the volume tells of a file that this run wrote; none where its record is another file by now.
+    fn same_file(&self, exam: &Exam, file: &TouchedFile) -> Result<Option<FileFacts>> {
+        let facts = self.opened(exam, file)?.ntfs.facts(file.id)?;
+        Ok(facts.filter(|facts| facts.size == file.size && !facts.is_directory))
+    }
+
     /// The sectors of an inert file that lack their bytes, with all that is needed to give them back; none where it
     /// has all of its bytes.
     ///
@@ -248,9 +264,7 @@ impl RunOnDisk {
                 .hint(format!("its bytes lie encoded in {}", kept.display()))
         };
         let opened = self.opened(exam, file)?;
-        let facts =
-            opened.ntfs.facts(file.id)?.filter(|facts| facts.size == file.size && !facts.is_directory);
-        let facts = facts.ok_or_else(|| refuse("its MFT record is no longer that file"))?;
+        let facts = self.same_file(exam, file)?.ok_or_else(|| refuse(OTHER_FILE))?;
         let now = opened.ntfs.read(file.id, file.size)?;
         if Sha256::of(&now) == change.digests.sha256 {
             return Ok(None);
