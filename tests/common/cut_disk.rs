@@ -205,7 +205,8 @@ pub(crate) fn copy_of(folder: &Path) -> TempDir {
 pub(crate) struct Recording {
     pub(crate) start: Overlay,
     pub(crate) ops: Vec<Op>,
-    stores: Vec<Arc<TempDir>>,
+    /// The store at each opening of the device for writing.
+    pub(crate) stores: Vec<Arc<TempDir>>,
     pub(crate) end: Overlay,
     /// The store when all was over, the journal closed.
     pub(crate) store: Arc<TempDir>,

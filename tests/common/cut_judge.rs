@@ -274,18 +274,20 @@ pub(crate) fn judge_hive(ways: &[Way], bytes: Vec<u8>) -> Result<Where, String> 
     if let Some(problem) = problems.iter().find(|problem| problem.class == Class::Structure) {
         return Err(problem.to_string());
     }
-    let wheres = ways.iter().enumerate().flat_map(|(way, of)| {
-        of.steps.iter().enumerate().filter(|(_, values)| **values == theirs).map(move |(step, _)| (way, step))
-    });
-    let Some((way, step)) = wheres.into_iter().next() else {
+    let steps =
+        ways.iter().enumerate().flat_map(|(way, of)| (0..of.steps.len()).map(move |step| (way, step)));
+    let alike: Vec<Where> = steps.filter(|&(way, step)| ways[way].steps[step] == theirs).collect();
+    if alike.is_empty() {
         return Err("values of no state".to_owned());
-    };
-    let of = &ways[way];
-    // Our tree sees flags, security and the times of the keys that no edit names as well.
-    if actual_tree(&hive, &of.edits).map_err(|error| error.to_string())? != of.trees[step] {
-        return Err("the tree of no state".to_owned());
     }
-    Ok((way, step))
+    // Our tree sees flags, security, the order of values and the times of the keys that no edit names as well.
+    for (way, step) in alike {
+        let of = &ways[way];
+        if actual_tree(&hive, &of.edits).map_err(|error| error.to_string())? == of.trees[step] {
+            return Ok((way, step));
+        }
+    }
+    Err("the tree of no state".to_owned())
 }
 
 /// One file by `ntfscat`, of the volume in a plain file.
