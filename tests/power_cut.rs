@@ -31,8 +31,7 @@ use deblast::threat::Signatures;
 use jiff::Timestamp;
 
 use cut_disk::{
-    Cut, Op, Overlay, Recording, SECTOR, copy_of, cuts, in_parallel, new_store, partition, practice, record,
-    write,
+    Cut, Op, Overlay, Recording, SECTOR, Snapshot, cuts, in_parallel, partition, practice, record, write,
 };
 use cut_judge::{Files, Judge, Stand, Values, Way, edits_of, files, hivexml, judge_hive, ntfscat, ntfsls};
 
@@ -67,7 +66,7 @@ fn settings(store: &Path, clock: Clock) -> Settings {
 fn record_clean_by(
     policy: Policy,
     disk: &Overlay,
-    store: &Path,
+    store: &Snapshot,
     clock: Clock,
 ) -> (Result<(), String>, Recording) {
     let (treated, recording) = record(disk, store, |patient, store| {
@@ -80,14 +79,14 @@ fn record_clean_by(
     (good.then_some(()).ok_or_else(why), recording)
 }
 
-fn record_clean(disk: &Overlay, store: &Path, clock: Clock) -> (Result<(), String>, Recording) {
+fn record_clean(disk: &Overlay, store: &Snapshot, clock: Clock) -> (Result<(), String>, Recording) {
     record_clean_by(Policy::default(), disk, store, clock)
 }
 
 fn record_undo_of(
     which: &Which,
     disk: &Overlay,
-    store: &Path,
+    store: &Snapshot,
     only: Only,
     clock: Clock,
 ) -> (Result<(), String>, Recording) {
@@ -99,7 +98,12 @@ fn record_undo_of(
     (good.then_some(()).ok_or_else(why), recording)
 }
 
-fn record_undo(disk: &Overlay, store: &Path, only: Only, clock: Clock) -> (Result<(), String>, Recording) {
+fn record_undo(
+    disk: &Overlay,
+    store: &Snapshot,
+    only: Only,
+    clock: Clock,
+) -> (Result<(), String>, Recording) {
     record_undo_of(&Which::Last, disk, store, only, clock)
 }
 
@@ -113,10 +117,9 @@ struct Cleaned {
 fn cleaned() -> &'static Cleaned {
     static CLEANED: OnceLock<Cleaned> = OnceLock::new();
     CLEANED.get_or_init(|| {
-        let empty = new_store();
-        let (outcome, recording) = record_clean(&Overlay::new(), empty.path(), ticking);
+        let (outcome, recording) = record_clean(&Overlay::new(), &Snapshot::default(), ticking);
         outcome.unwrap();
-        let edits = |role| edits_of(recording.store.path(), role);
+        let edits = |role| edits_of(&recording.store, role);
         let (software, system) = (edits(HiveRole::Software), edits(HiveRole::System));
         assert_eq!((software.len(), system.len()), (2, 1), "the cure of the practice disk");
         Cleaned { recording, software, system }
@@ -215,7 +218,7 @@ struct Story<'a> {
     recording: &'a Recording,
     judge: &'a Judge,
     clock: Clock,
-    /// Every one of so many states is treated again.
+    /// Every state is judged; every one of so many is treated again, too.
     each: usize,
     /// How many runs there are that an undo of the last one may take back.
     runs: usize,
@@ -297,7 +300,7 @@ impl Story<'_> {
     }
 
     fn clean_next(&self, cut: &Cut) -> Result<(), String> {
-        let (outcome, next) = record_clean(&cut.disk, cut.store.path(), self.clock);
+        let (outcome, next) = record_clean(&cut.disk, &cut.store, self.clock);
         outcome?;
         self.after_clean.iter().map(|after| after.check(self.judge, &next.end)).reduce(Result::or).unwrap()
     }
@@ -305,7 +308,7 @@ impl Story<'_> {
     fn undo_next(&self, cut: &Cut, only: Only, after: &After, again: bool) -> Result<(), String> {
         let (mut disk, mut store) = (cut.disk.clone(), cut.store.clone());
         for _ in 0..self.runs {
-            let (outcome, next) = record_undo(&disk, store.path(), only, self.clock);
+            let (outcome, next) = record_undo(&disk, &store, only, self.clock);
             outcome?;
             (disk, store) = (next.end, next.store);
         }
@@ -314,7 +317,7 @@ impl Story<'_> {
             return Ok(());
         }
         // What is as asked stays so: doing it again writes nothing.
-        let (outcome, again) = record_undo(&disk, store.path(), only, self.clock);
+        let (outcome, again) = record_undo(&disk, &store, only, self.clock);
         outcome?;
         again.ops.is_empty().then_some(()).ok_or_else(|| "doing it again writes again".to_owned())
     }
@@ -356,7 +359,7 @@ fn clean_is_cut_at_every_sector() {
 /// The cleaned disk taken back by sectors.
 fn undone() -> Recording {
     let first = &cleaned().recording;
-    let (outcome, recording) = record_undo(&first.end, first.store.path(), Only::All, ticking);
+    let (outcome, recording) = record_undo(&first.end, &first.store, Only::All, ticking);
     outcome.unwrap();
     assert!(recording.end.is_empty(), "the practice disk is back, byte for byte");
     recording
@@ -385,8 +388,8 @@ fn cut_twice(name: &str, story: &Story<'_>, sample: &[usize]) {
     for (number, &index) in sample.iter().enumerate() {
         let (cut, clock): (_, Clock) = (&cuts[index], if number == 1 { ticking } else { dead });
         let next = [
-            record_clean(&cut.disk, cut.store.path(), clock),
-            record_undo(&cut.disk, cut.store.path(), Only::All, clock),
+            record_clean(&cut.disk, &cut.store, clock),
+            record_undo(&cut.disk, &cut.store, Only::All, clock),
         ];
         for ((outcome, recording), total) in next.into_iter().zip(&mut total) {
             outcome.unwrap();
@@ -425,9 +428,8 @@ fn the_next_run_is_cut_too() {
 fn judge_of_undo(recording: &Recording) -> Judge {
     let files = files();
     let (mut software, mut system) = ways(&files);
-    let way = |extents, role| {
-        Way::new(files.content(&recording.start, extents), edits_of(recording.store.path(), role))
-    };
+    let way =
+        |extents, role| Way::new(files.content(&recording.start, extents), edits_of(&recording.store, role));
     software.push(way(&files.software, HiveRole::Software));
     system.push(way(&files.system, HiveRole::System));
     Judge::new(files, software, system)
@@ -436,7 +438,7 @@ fn judge_of_undo(recording: &Recording) -> Judge {
 #[test]
 fn undo_of_the_protection_alone_is_cut_at_every_sector() {
     let first = &cleaned().recording;
-    let (outcome, recording) = record_undo(&first.end, first.store.path(), Only::Protection, ticking);
+    let (outcome, recording) = record_undo(&first.end, &first.store, Only::Protection, ticking);
     outcome.unwrap();
     let judge = judge_of_undo(&recording);
     let lifted = After::Holds {
@@ -459,7 +461,7 @@ fn undo_of_the_protection_alone_is_cut_at_every_sector() {
 #[test]
 fn undo_of_the_files_alone_is_cut_at_every_sector() {
     let first = &cleaned().recording;
-    let (outcome, recording) = record_undo(&first.end, first.store.path(), Only::Files, ticking);
+    let (outcome, recording) = record_undo(&first.end, &first.store, Only::Files, ticking);
     outcome.unwrap();
     let judge = judge_of_undo(&recording);
     let given_back = After::Holds {
@@ -471,14 +473,14 @@ fn undo_of_the_files_alone_is_cut_at_every_sector() {
         recording: &recording,
         judge: &judge,
         clock: dead,
-        each: 1,
+        each: 2,
         runs: 1,
         after_clean: &[as_cleaned(&judge)],
         after_undo: &[(Only::Files, given_back), (Only::All, as_before(&judge))],
     };
     story.tell().close("undo --only files");
     let all = &[(Only::All, as_before(&judge))];
-    cut_twice("undo --only files", &Story { after_undo: all, ..story }, &[3, 20, 38]);
+    cut_twice("undo --only files", &Story { after_undo: all, ..story }, &[3, 38]);
 }
 
 /// SOFTWARE as somebody else has edited it since: one value more, by a plain edit of the hive.
@@ -502,7 +504,7 @@ fn edited_since(disk: &Overlay, files: &Files) -> Overlay {
 fn a_mixed_undo_is_cut_at_every_sector() {
     let first = &cleaned().recording;
     let start = edited_since(&first.end, &files());
-    let (outcome, recording) = record_undo(&start, first.store.path(), Only::All, ticking);
+    let (outcome, recording) = record_undo(&start, &first.store, Only::All, ticking);
     outcome.unwrap();
     let mut judge = judge_of_undo(&recording);
     // A clean of what this undo leaves goes its own way back.
@@ -518,7 +520,7 @@ fn a_mixed_undo_is_cut_at_every_sector() {
         recording: &recording,
         judge: &judge,
         clock: dead,
-        each: 1,
+        each: 2,
         runs: 1,
         // Where SYSTEM was taken back already and SOFTWARE not, the worm's file is inert and its name stays.
         after_clean: &[
@@ -528,18 +530,18 @@ fn a_mixed_undo_is_cut_at_every_sector() {
         after_undo: &[(Only::All, holds(software.last(), system.first(), Stand::Old))],
     };
     story.tell().close("undo, SOFTWARE by values, the rest by sectors");
-    cut_twice("mixed undo", &story, &[9, 20, 40]);
+    cut_twice("mixed undo", &story, &[20, 40]);
 }
 
 /// A clean after an undo by sectors, both by a clock that stands: two runs whose journals name the same writes.
 #[test]
 fn two_runs_alike_are_no_riddle() {
     let judge = judge();
-    let (outcome, first) = record_clean(&Overlay::new(), new_store().path(), dead);
+    let (outcome, first) = record_clean(&Overlay::new(), &Snapshot::default(), dead);
     outcome.unwrap();
-    let (outcome, back) = record_undo(&first.end, first.store.path(), Only::All, dead);
+    let (outcome, back) = record_undo(&first.end, &first.store, Only::All, dead);
     outcome.unwrap();
-    let (outcome, recording) = record_clean(&back.end, back.store.path(), dead);
+    let (outcome, recording) = record_clean(&back.end, &back.store, dead);
     outcome.unwrap();
     assert!(recording.end == first.end, "the same run once more");
     let story = Story {
@@ -558,10 +560,10 @@ fn two_runs_alike_are_no_riddle() {
 #[test]
 fn a_clean_after_files_were_given_back_is_cut_at_every_sector() {
     let first = &cleaned().recording;
-    let (outcome, back) = record_undo(&first.end, first.store.path(), Only::Files, dead);
+    let (outcome, back) = record_undo(&first.end, &first.store, Only::Files, dead);
     outcome.unwrap();
     let judge = judge_of_undo(&back);
-    let (outcome, recording) = record_clean(&back.end, back.store.path(), dead);
+    let (outcome, recording) = record_clean(&back.end, &back.store, dead);
     outcome.unwrap();
     let story = Story {
         recording: &recording,
@@ -580,20 +582,19 @@ fn a_clean_after_files_were_given_back_is_cut_at_every_sector() {
 #[test]
 fn one_run_over_another_is_cut_at_every_sector() {
     let least = Policy { dcom: Dcom::Leave, remove: Remove::Never, ..Policy::default() };
-    let (_, first) = record_clean_by(least, &Overlay::new(), new_store().path(), ticking);
-    let (outcome, second) = record_clean(&first.end, first.store.path(), dead);
+    let (_, first) = record_clean_by(least, &Overlay::new(), &Snapshot::default(), ticking);
+    let (outcome, second) = record_clean(&first.end, &first.store, dead);
     outcome.unwrap();
-    let id = Store::at(first.store.path()).runs().unwrap()[0].id().to_owned();
-    let (outcome, back) =
-        record_undo_of(&Which::Run(id), &second.end, second.store.path(), Only::All, ticking);
+    let id = Store::at(first.store.lay_out().path()).runs().unwrap()[0].id().to_owned();
+    let (outcome, back) = record_undo_of(&Which::Run(id), &second.end, &second.store, Only::All, ticking);
     outcome.unwrap();
-    let (outcome, last) = record_undo(&back.end, back.store.path(), Only::All, ticking);
+    let (outcome, last) = record_undo(&back.end, &back.store, Only::All, ticking);
     outcome.unwrap();
     let files = files();
     let (mut software, system) = ways(&files);
     for recording in [&first, &second, &back, &last] {
         let start = files.content(&recording.start, &files.software);
-        software.push(Way::new(start, edits_of(recording.store.path(), HiveRole::Software)));
+        software.push(Way::new(start, edits_of(&recording.store, HiveRole::Software)));
     }
     let judge = Judge::new(files, software, system);
     let story = |recording, runs| Story {
@@ -629,7 +630,7 @@ fn journal_of(store: &Path) -> std::path::PathBuf {
 #[test]
 fn a_journal_that_was_never_ready_hinders_nothing() {
     let recording = &cleaned().recording;
-    let whole = std::fs::read(journal_of(recording.store.path())).unwrap();
+    let whole = std::fs::read(journal_of(recording.store.lay_out().path())).unwrap();
     let lines: Vec<usize> = (0..whole.len()).filter(|&at| whole[at] == b'\n').map(|at| at + 1).collect();
     let [.., ready, _closed] = lines[..] else { panic!("a journal of {} lines", lines.len()) };
     // Missing; empty; at its full length but zeros; cut in the midst of the header, an intent, and `ready`; and with
@@ -650,19 +651,20 @@ fn a_journal_that_was_never_ready_hinders_nothing() {
     }
     let judge = judge();
     in_parallel(&journals, |index, journal| {
-        let store = copy_of(cuts(recording)[0].store.path());
+        let store = cuts(recording)[0].store.lay_out();
         let path = journal_of(store.path());
         std::fs::remove_file(&path).unwrap();
         if let Some(bytes) = journal {
             std::fs::write(&path, bytes).unwrap();
         }
-        let (outcome, undone) = record_undo(&Overlay::new(), store.path(), Only::All, ticking);
+        let store = Snapshot::of(store.path());
+        let (outcome, undone) = record_undo(&Overlay::new(), &store, Only::All, ticking);
         outcome.unwrap_or_else(|why| panic!("journal {index}: {why}"));
         assert!(undone.ops.is_empty(), "journal {index}: nothing is to be taken back");
-        let (outcome, next) = record_clean(&Overlay::new(), store.path(), dead);
+        let (outcome, next) = record_clean(&Overlay::new(), &store, dead);
         outcome.unwrap_or_else(|why| panic!("journal {index}: {why}"));
         as_cleaned(&judge).check(&judge, &next.end).unwrap();
-        let (outcome, back) = record_undo(&next.end, next.store.path(), Only::All, ticking);
+        let (outcome, back) = record_undo(&next.end, &next.store, Only::All, ticking);
         outcome.unwrap();
         assert!(back.end.is_empty(), "journal {index}");
     });
@@ -673,19 +675,20 @@ fn a_journal_that_was_never_ready_hinders_nothing() {
 #[test]
 fn a_torn_last_record_loses_nothing() {
     let recording = &cleaned().recording;
-    let whole = std::fs::read(journal_of(recording.store.path())).unwrap();
+    let whole = std::fs::read(journal_of(recording.store.lay_out().path())).unwrap();
     let lines: Vec<usize> = (0..whole.len()).filter(|&at| whole[at] == b'\n').map(|at| at + 1).collect();
     let [.., ready, closed] = lines[..] else { panic!("a journal of {} lines", lines.len()) };
     let ends = [ready, ready + 1, ready + 31, ready + 33, closed - 2, closed - 1];
     in_parallel(&ends, |_, &end| {
-        let store = copy_of(recording.store.path());
+        let store = recording.store.lay_out();
         let mut torn = whole.clone();
         torn[end..].fill(0);
         std::fs::write(journal_of(store.path()), &torn).unwrap();
-        let (outcome, next) = record_clean(&recording.end, store.path(), ticking);
+        let store = Snapshot::of(store.path());
+        let (outcome, next) = record_clean(&recording.end, &store, ticking);
         outcome.unwrap();
         assert!(next.ops.is_empty(), "it is clean already");
-        let (outcome, back) = record_undo(&recording.end, store.path(), Only::All, ticking);
+        let (outcome, back) = record_undo(&recording.end, &store, Only::All, ticking);
         outcome.unwrap();
         assert!(back.end.is_empty(), "the practice disk is back, byte for byte");
     });
@@ -832,7 +835,7 @@ fn missing_syncs_are_seen_to_break() {
 fn a_run_without_syncs_is_seen_to_break() {
     let judge = judge();
     let whole = &cleaned().recording;
-    let (_, mut unsynced) = record(&whole.start, whole.store.path(), |_, _| ());
+    let (_, mut unsynced) = record(&whole.start, &whole.store, |_, _| ());
     unsynced.ops = whole.ops.iter().filter(|op| !matches!(op, Op::Sync)).copied().chain([Op::Sync]).collect();
     unsynced.stores.clone_from(&whole.stores);
     unsynced.end.clone_from(&whole.end);

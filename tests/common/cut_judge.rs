@@ -19,7 +19,7 @@ use deblast::store::journal::{Journal, Loaded};
 use deblast::volume::{Extents, NtfsVolume, Window};
 use regf::hive::{RegistryHive, RegistryKey};
 
-use crate::cut_disk::{Overlay, SECTOR, partition, practice, read, reader};
+use crate::cut_disk::{Overlay, SECTOR, Snapshot, partition, practice, read, reader};
 
 /// The three files that a run writes.
 pub(crate) const WORM: &str = "/WINDOWS/system32/msblast.exe";
@@ -75,8 +75,9 @@ pub(crate) fn to_edit(change: &ValueChange) -> Edit {
 }
 
 /// The edits of one hive that the newest run of a store has planned.
-pub(crate) fn edits_of(store: &std::path::Path, role: HiveRole) -> Vec<Edit> {
-    let run = Store::at(store).runs().unwrap().into_iter().next().unwrap();
+pub(crate) fn edits_of(store: &Snapshot, role: HiveRole) -> Vec<Edit> {
+    let folder = store.lay_out();
+    let run = Store::at(folder.path()).runs().unwrap().into_iter().next().unwrap();
     let Loaded::Ready(Journal { header, .. }) = run.load().unwrap() else { panic!("no journal") };
     let values = header.changes.into_iter().filter_map(|recorded| match recorded.change {
         Change::Value(value) if value.hive == role => Some(to_edit(&value)),
