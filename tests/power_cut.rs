@@ -19,21 +19,19 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use deblast::change::{HiveRole, ValueData};
-use deblast::cleanup::discover::Patient;
 use deblast::cleanup::undo::Only;
 use deblast::cleanup::verdict::Verdict;
-use deblast::cleanup::{Settings, Treated, Which, clean, undo};
+use deblast::cleanup::{Settings, Which, clean, undo};
 use deblast::hive::Hive;
 use deblast::hive::edit::{Edit, edit};
 use deblast::path::RegPath;
-use deblast::policy::Policy;
+use deblast::policy::{Dcom, Policy, Remove};
 use deblast::store::Store;
 use deblast::threat::Signatures;
 use jiff::Timestamp;
 
 use cut_disk::{
-    Cut, Op, Overlay, Recording, SECTOR, copy_of, cuts, in_parallel, new_store, partition, practice, record,
-    write,
+    Cut, Op, Overlay, Recording, SECTOR, Snapshot, cuts, in_parallel, partition, practice, record, write,
 };
 use cut_judge::{Files, Judge, Stand, Values, Way, edits_of, files, hivexml, judge_hive, ntfscat, ntfsls};
 
@@ -66,29 +64,48 @@ fn settings(store: &Path, clock: Clock) -> Settings {
     }
 }
 
-fn run_clean(patient: &Patient, store: &Path, clock: Clock) -> Treated {
-    clean(patient, &settings(store, clock), &mut |_| true, &mut |_| {}).unwrap()
-}
-
-fn run_undo(patient: &Patient, store: &Path, only: Only, clock: Clock) -> Treated {
-    undo(patient, &settings(store, clock), (&Which::Last, only), &mut |_| true, &mut |_| {}).unwrap()
-}
-
-fn record_clean(disk: &Overlay, store: &Path, clock: Clock) -> (Result<(), String>, Recording) {
-    let (treated, recording) = record(disk, store, |patient, store| run_clean(patient, store, clock));
+fn record_clean_by(
+    policy: Policy,
+    disk: &Overlay,
+    store: &Snapshot,
+    clock: Clock,
+) -> (Result<(), String>, Recording) {
+    let (treated, recording) = record(disk, store, |patient, store| {
+        let settings = Settings { policy, ..settings(store, clock) };
+        clean(patient, &settings, &mut |_| true, &mut |_| {}).unwrap()
+    });
     let verdicts: Vec<Verdict> = treated.target.installs.iter().map(|install| install.verdict).collect();
     let good = matches!(verdicts.as_slice(), [Verdict::Clean | Verdict::Cleaned]);
-    (
-        good.then_some(()).ok_or_else(|| format!("clean ended {verdicts:?}: {:?}", treated.target.remarks)),
-        recording,
-    )
+    let why = || format!("clean ended {verdicts:?}: {:?}", treated.target.remarks);
+    (good.then_some(()).ok_or_else(why), recording)
 }
 
-fn record_undo(disk: &Overlay, store: &Path, only: Only, clock: Clock) -> (Result<(), String>, Recording) {
-    let (treated, recording) = record(disk, store, |patient, store| run_undo(patient, store, only, clock));
+fn record_clean(disk: &Overlay, store: &Snapshot, clock: Clock) -> (Result<(), String>, Recording) {
+    record_clean_by(Policy::default(), disk, store, clock)
+}
+
+fn record_undo_of(
+    which: &Which,
+    disk: &Overlay,
+    store: &Snapshot,
+    only: Only,
+    clock: Clock,
+) -> (Result<(), String>, Recording) {
+    let (treated, recording) = record(disk, store, |patient, store| {
+        undo(patient, &settings(store, clock), (which, only), &mut |_| true, &mut |_| {}).unwrap()
+    });
     let good = treated.exit_code == Some(0);
     let why = || format!("undo ended {:?}: {:?}", treated.exit_code, treated.target.remarks);
     (good.then_some(()).ok_or_else(why), recording)
+}
+
+fn record_undo(
+    disk: &Overlay,
+    store: &Snapshot,
+    only: Only,
+    clock: Clock,
+) -> (Result<(), String>, Recording) {
+    record_undo_of(&Which::Last, disk, store, only, clock)
 }
 
 /// The first run of every story: the practice disk is cleaned.
@@ -101,10 +118,9 @@ struct Cleaned {
 fn cleaned() -> &'static Cleaned {
     static CLEANED: OnceLock<Cleaned> = OnceLock::new();
     CLEANED.get_or_init(|| {
-        let empty = new_store();
-        let (outcome, recording) = record_clean(&Overlay::new(), empty.path(), ticking);
+        let (outcome, recording) = record_clean(&Overlay::new(), &Snapshot::default(), ticking);
         outcome.unwrap();
-        let edits = |role| edits_of(recording.store.path(), role);
+        let edits = |role| edits_of(&recording.store, role);
         let (software, system) = (edits(HiveRole::Software), edits(HiveRole::System));
         assert_eq!((software.len(), system.len()), (2, 1), "the cure of the practice disk");
         Cleaned { recording, software, system }
@@ -167,7 +183,8 @@ impl Count {
         self.old += other.old;
         self.between += other.between;
         self.new += other.new;
-        self.hives += other.hives;
+        // One judge, which remembers: its last count is that of all.
+        self.hives = self.hives.max(other.hives);
         self.cleaned += other.cleaned;
         self.undone += other.undone;
         self.broken.extend(other.broken);
@@ -202,8 +219,10 @@ struct Story<'a> {
     recording: &'a Recording,
     judge: &'a Judge,
     clock: Clock,
-    /// Every one of so many states is treated again.
+    /// Every state is judged; every one of so many is treated again, too.
     each: usize,
+    /// How many runs there are that an undo of the last one may take back.
+    runs: usize,
     /// What the next clean must leave, one of these.
     after_clean: &'a [After],
     /// The undos that are tried, and what each must leave.
@@ -263,7 +282,7 @@ impl Story<'_> {
                 Err(why) => broken("the next clean", why),
             }
             for (only, after) in self.after_undo {
-                match self.undo_next(cut, *only, after) {
+                match self.undo_next(cut, *only, after, index % 3 == 0) {
                     Ok(()) => count.lock().unwrap().undone += 1,
                     Err(why) => broken("the next undo", format!("{only:?}: {why}")),
                 }
@@ -282,17 +301,24 @@ impl Story<'_> {
     }
 
     fn clean_next(&self, cut: &Cut) -> Result<(), String> {
-        let (outcome, next) = record_clean(&cut.disk, cut.store.path(), self.clock);
+        let (outcome, next) = record_clean(&cut.disk, &cut.store, self.clock);
         outcome?;
         self.after_clean.iter().map(|after| after.check(self.judge, &next.end)).reduce(Result::or).unwrap()
     }
 
-    fn undo_next(&self, cut: &Cut, only: Only, after: &After) -> Result<(), String> {
-        let (outcome, next) = record_undo(&cut.disk, cut.store.path(), only, self.clock);
-        outcome?;
-        after.check(self.judge, &next.end)?;
+    fn undo_next(&self, cut: &Cut, only: Only, after: &After, again: bool) -> Result<(), String> {
+        let (mut disk, mut store) = (cut.disk.clone(), cut.store.clone());
+        for _ in 0..self.runs {
+            let (outcome, next) = record_undo(&disk, &store, only, self.clock);
+            outcome?;
+            (disk, store) = (next.end, next.store);
+        }
+        after.check(self.judge, &disk)?;
+        if !again {
+            return Ok(());
+        }
         // What is as asked stays so: doing it again writes nothing.
-        let (outcome, again) = record_undo(&next.end, next.store.path(), only, self.clock);
+        let (outcome, again) = record_undo(&disk, &store, only, self.clock);
         outcome?;
         again.ops.is_empty().then_some(()).ok_or_else(|| "doing it again writes again".to_owned())
     }
@@ -324,6 +350,7 @@ fn clean_is_cut_at_every_sector() {
         judge: &judge,
         clock: dead,
         each: 1,
+        runs: 1,
         after_clean: &[as_cleaned(&judge)],
         after_undo: &[(Only::All, After::AsMade)],
     };
@@ -333,7 +360,7 @@ fn clean_is_cut_at_every_sector() {
 /// The cleaned disk taken back by sectors.
 fn undone() -> Recording {
     let first = &cleaned().recording;
-    let (outcome, recording) = record_undo(&first.end, first.store.path(), Only::All, ticking);
+    let (outcome, recording) = record_undo(&first.end, &first.store, Only::All, ticking);
     outcome.unwrap();
     assert!(recording.end.is_empty(), "the practice disk is back, byte for byte");
     recording
@@ -347,53 +374,63 @@ fn undo_by_sectors_is_cut_at_every_sector() {
         judge: &judge,
         clock: dead,
         each: 1,
+        runs: 1,
         after_clean: &[as_cleaned(&judge)],
         after_undo: &[(Only::All, After::AsMade)],
     };
     story.tell().close("undo, by sectors");
 }
 
-/// What the next run does is cut as well: taking back, and cleaning again after it. Of a sample of the first cuts
-/// every second cut is judged, and a sample of those is treated a third time. One clock ticks, the other stands.
-#[test]
-fn the_next_run_is_cut_too() {
-    let judge = judge();
-    let (first, second) = (&cleaned().recording, undone());
+/// What the next run does is cut as well: taking back, and cleaning again after it. Of some of the first cuts every
+/// second cut is judged, and every ninth of those is treated a third time. One clock ticks, the others stand.
+fn cut_twice(name: &str, story: &Story<'_>, sample: &[usize]) {
     let mut total = [Count::default(), Count::default()];
-    for (recording, sample) in [(first, [1, 7, 30, 44]), (&second, [2, 9, 24, 46])] {
-        let cuts = cuts(recording);
-        for (number, index) in sample.into_iter().enumerate() {
-            let (cut, clock): (_, Clock) = (&cuts[index], if number % 2 == 0 { dead } else { ticking });
-            let next = [
-                record_clean(&cut.disk, cut.store.path(), clock),
-                record_undo(&cut.disk, cut.store.path(), Only::All, clock),
-            ];
-            for ((outcome, recording), total) in next.into_iter().zip(&mut total) {
-                outcome.unwrap();
-                let story = Story {
-                    recording: &recording,
-                    judge: &judge,
-                    clock,
-                    each: 9,
-                    after_clean: &[as_cleaned(&judge)],
-                    after_undo: &[(Only::All, After::AsMade)],
-                };
-                total.add(story.tell());
+    let cuts = cuts(story.recording);
+    for (number, &index) in sample.iter().enumerate() {
+        let (cut, clock): (_, Clock) = (&cuts[index], if number == 1 { ticking } else { dead });
+        let next = [
+            record_clean(&cut.disk, &cut.store, clock),
+            record_undo(&cut.disk, &cut.store, Only::All, clock),
+        ];
+        for ((outcome, recording), total) in next.into_iter().zip(&mut total) {
+            outcome.unwrap();
+            if recording.ops.is_empty() {
+                continue;
             }
+            total.add(Story { recording: &recording, clock, each: 9, ..*story }.tell());
         }
     }
     let [clean, undo] = total;
-    clean.close("cut, then clean, cut again (8 first cuts)");
-    undo.close("cut, then undo, cut again (8 first cuts)");
+    clean.close(&format!("{name}, cut; clean, cut again"));
+    undo.close(&format!("{name}, cut; undo, cut again"));
+}
+
+#[test]
+fn the_next_run_is_cut_too() {
+    let judge = judge();
+    let story = |recording| Story {
+        recording,
+        judge: &judge,
+        clock: dead,
+        each: 9,
+        runs: 1,
+        after_clean: &[],
+        after_undo: &[],
+    };
+    let (after_clean, after_undo) = ([as_cleaned(&judge)], [(Only::All, After::AsMade)]);
+    let (first, second) = (&cleaned().recording, undone());
+    let first = Story { after_clean: &after_clean, after_undo: &after_undo, ..story(first) };
+    let second = Story { after_clean: &after_clean, after_undo: &after_undo, ..story(&second) };
+    cut_twice("clean", &first, &[1, 7, 30, 44]);
+    cut_twice("undo", &second, &[2, 24, 46]);
 }
 
 /// A judge of an undo by values: it knows the ways from where the undo began, too.
 fn judge_of_undo(recording: &Recording) -> Judge {
     let files = files();
     let (mut software, mut system) = ways(&files);
-    let way = |extents, role| {
-        Way::new(files.content(&recording.start, extents), edits_of(recording.store.path(), role))
-    };
+    let way =
+        |extents, role| Way::new(files.content(&recording.start, extents), edits_of(&recording.store, role));
     software.push(way(&files.software, HiveRole::Software));
     system.push(way(&files.system, HiveRole::System));
     Judge::new(files, software, system)
@@ -402,7 +439,7 @@ fn judge_of_undo(recording: &Recording) -> Judge {
 #[test]
 fn undo_of_the_protection_alone_is_cut_at_every_sector() {
     let first = &cleaned().recording;
-    let (outcome, recording) = record_undo(&first.end, first.store.path(), Only::Protection, ticking);
+    let (outcome, recording) = record_undo(&first.end, &first.store, Only::Protection, ticking);
     outcome.unwrap();
     let judge = judge_of_undo(&recording);
     let lifted = After::Holds {
@@ -415,6 +452,7 @@ fn undo_of_the_protection_alone_is_cut_at_every_sector() {
         judge: &judge,
         clock: ticking,
         each: 1,
+        runs: 1,
         after_clean: &[as_cleaned(&judge)],
         after_undo: &[(Only::Protection, lifted), (Only::All, as_before(&judge))],
     };
@@ -424,7 +462,7 @@ fn undo_of_the_protection_alone_is_cut_at_every_sector() {
 #[test]
 fn undo_of_the_files_alone_is_cut_at_every_sector() {
     let first = &cleaned().recording;
-    let (outcome, recording) = record_undo(&first.end, first.store.path(), Only::Files, ticking);
+    let (outcome, recording) = record_undo(&first.end, &first.store, Only::Files, ticking);
     outcome.unwrap();
     let judge = judge_of_undo(&recording);
     let given_back = After::Holds {
@@ -436,11 +474,14 @@ fn undo_of_the_files_alone_is_cut_at_every_sector() {
         recording: &recording,
         judge: &judge,
         clock: dead,
-        each: 1,
+        each: 2,
+        runs: 1,
         after_clean: &[as_cleaned(&judge)],
         after_undo: &[(Only::Files, given_back), (Only::All, as_before(&judge))],
     };
     story.tell().close("undo --only files");
+    let all = &[(Only::All, as_before(&judge))];
+    cut_twice("undo --only files", &Story { after_undo: all, ..story }, &[3, 38]);
 }
 
 /// SOFTWARE as somebody else has edited it since: one value more, by a plain edit of the hive.
@@ -464,9 +505,12 @@ fn edited_since(disk: &Overlay, files: &Files) -> Overlay {
 fn a_mixed_undo_is_cut_at_every_sector() {
     let first = &cleaned().recording;
     let start = edited_since(&first.end, &files());
-    let (outcome, recording) = record_undo(&start, first.store.path(), Only::All, ticking);
+    let (outcome, recording) = record_undo(&start, &first.store, Only::All, ticking);
     outcome.unwrap();
-    let judge = judge_of_undo(&recording);
+    let mut judge = judge_of_undo(&recording);
+    // A clean of what this undo leaves goes its own way back.
+    let back = judge.files.content(&recording.end, &judge.files.software);
+    judge.software.push(Way::new(back, cleaned().software.clone()));
     let holds = |software: &Values, system: &Values, worm| After::Holds {
         software: software.clone(),
         system: system.clone(),
@@ -476,8 +520,9 @@ fn a_mixed_undo_is_cut_at_every_sector() {
     let story = Story {
         recording: &recording,
         judge: &judge,
-        clock: ticking,
-        each: 1,
+        clock: dead,
+        each: 2,
+        runs: 1,
         // Where SYSTEM was taken back already and SOFTWARE not, the worm's file is inert and its name stays.
         after_clean: &[
             holds(software.first(), system.last(), Stand::New),
@@ -486,6 +531,95 @@ fn a_mixed_undo_is_cut_at_every_sector() {
         after_undo: &[(Only::All, holds(software.last(), system.first(), Stand::Old))],
     };
     story.tell().close("undo, SOFTWARE by values, the rest by sectors");
+    cut_twice("mixed undo", &story, &[20, 40]);
+}
+
+/// A clean after an undo by sectors, both by a clock that stands: two runs whose journals name the same writes.
+#[test]
+fn two_runs_alike_are_no_riddle() {
+    let judge = judge();
+    let (outcome, first) = record_clean(&Overlay::new(), &Snapshot::default(), dead);
+    outcome.unwrap();
+    let (outcome, back) = record_undo(&first.end, &first.store, Only::All, dead);
+    outcome.unwrap();
+    let (outcome, recording) = record_clean(&back.end, &back.store, dead);
+    outcome.unwrap();
+    assert!(recording.end == first.end, "the same run once more");
+    let story = Story {
+        recording: &recording,
+        judge: &judge,
+        clock: dead,
+        each: 3,
+        runs: 1,
+        after_clean: &[as_cleaned(&judge)],
+        after_undo: &[(Only::All, After::AsMade)],
+    };
+    story.tell().close("clean, undone before, the clock dead");
+}
+
+/// Files given back, and cleaned again: the old runs name sectors that the new one writes.
+#[test]
+fn a_clean_after_files_were_given_back_is_cut_at_every_sector() {
+    let first = &cleaned().recording;
+    let (outcome, back) = record_undo(&first.end, &first.store, Only::Files, dead);
+    outcome.unwrap();
+    let judge = judge_of_undo(&back);
+    let (outcome, recording) = record_clean(&back.end, &back.store, dead);
+    outcome.unwrap();
+    let story = Story {
+        recording: &recording,
+        judge: &judge,
+        clock: dead,
+        each: 2,
+        runs: 2,
+        after_clean: &[as_cleaned(&judge)],
+        after_undo: &[(Only::All, as_before(&judge))],
+    };
+    story.tell().close("clean after undo --only files");
+}
+
+/// One clean left DCOM and the name, a second one did the rest: both write SOFTWARE. Cut: the second; and taking back
+/// the first while the second is in force.
+#[test]
+fn one_run_over_another_is_cut_at_every_sector() {
+    let least = Policy { dcom: Dcom::Leave, remove: Remove::Never, ..Policy::default() };
+    let (_, first) = record_clean_by(least, &Overlay::new(), &Snapshot::default(), ticking);
+    let (outcome, second) = record_clean(&first.end, &first.store, dead);
+    outcome.unwrap();
+    let id = Store::at(first.store.lay_out().path()).runs().unwrap()[0].id().to_owned();
+    let (outcome, back) = record_undo_of(&Which::Run(id), &second.end, &second.store, Only::All, ticking);
+    outcome.unwrap();
+    let (outcome, last) = record_undo(&back.end, &back.store, Only::All, ticking);
+    outcome.unwrap();
+    let files = files();
+    let (mut software, system) = ways(&files);
+    for recording in [&first, &second, &back, &last] {
+        let start = files.content(&recording.start, &files.software);
+        software.push(Way::new(start, edits_of(&recording.store, HiveRole::Software)));
+    }
+    let judge = Judge::new(files, software, system);
+    let story = |recording, runs| Story {
+        recording,
+        judge: &judge,
+        clock: dead,
+        each: 2,
+        runs,
+        after_clean: &[],
+        after_undo: &[],
+    };
+    // A file that is inert already is not asked to be deleted: then SYSTEM stays as it was.
+    let stays = After::Holds {
+        software: judge.software[0].last().clone(),
+        system: judge.system[0].first().clone(),
+        worm: Stand::New,
+    };
+    let after_clean = [as_cleaned(&judge), stays];
+    let as_made = [(Only::All, After::AsMade)];
+    let as_before = [(Only::All, as_before(&judge))];
+    let over = Story { after_clean: &after_clean, after_undo: &as_made, ..story(&second, 2) };
+    over.tell().close("clean over another clean");
+    let under = Story { after_clean: &after_clean, after_undo: &as_before, ..story(&back, 3) };
+    under.tell().close("undo of a run below another, by values");
 }
 
 /// The journal of the newest run of a store.
@@ -497,7 +631,7 @@ fn journal_of(store: &Path) -> std::path::PathBuf {
 #[test]
 fn a_journal_that_was_never_ready_hinders_nothing() {
     let recording = &cleaned().recording;
-    let whole = std::fs::read(journal_of(recording.store.path())).unwrap();
+    let whole = std::fs::read(journal_of(recording.store.lay_out().path())).unwrap();
     let lines: Vec<usize> = (0..whole.len()).filter(|&at| whole[at] == b'\n').map(|at| at + 1).collect();
     let [.., ready, _closed] = lines[..] else { panic!("a journal of {} lines", lines.len()) };
     let before_ready = lines[lines.len() - 3];
@@ -519,19 +653,20 @@ fn a_journal_that_was_never_ready_hinders_nothing() {
     }
     let judge = judge();
     in_parallel(&journals, |index, journal| {
-        let store = copy_of(cuts(recording)[0].store.path());
+        let store = cuts(recording)[0].store.lay_out();
         let path = journal_of(store.path());
         std::fs::remove_file(&path).unwrap();
         if let Some(bytes) = journal {
             std::fs::write(&path, bytes).unwrap();
         }
-        let (outcome, undone) = record_undo(&Overlay::new(), store.path(), Only::All, ticking);
+        let store = Snapshot::of(store.path());
+        let (outcome, undone) = record_undo(&Overlay::new(), &store, Only::All, ticking);
         outcome.unwrap_or_else(|why| panic!("journal {index}: {why}"));
         assert!(undone.ops.is_empty(), "journal {index}: nothing is to be taken back");
-        let (outcome, next) = record_clean(&Overlay::new(), store.path(), dead);
+        let (outcome, next) = record_clean(&Overlay::new(), &store, dead);
         outcome.unwrap_or_else(|why| panic!("journal {index}: {why}"));
         as_cleaned(&judge).check(&judge, &next.end).unwrap();
-        let (outcome, back) = record_undo(&next.end, next.store.path(), Only::All, ticking);
+        let (outcome, back) = record_undo(&next.end, &next.store, Only::All, ticking);
         outcome.unwrap();
         assert!(back.end.is_empty(), "journal {index}");
     });
@@ -542,19 +677,20 @@ fn a_journal_that_was_never_ready_hinders_nothing() {
 #[test]
 fn a_torn_last_record_loses_nothing() {
     let recording = &cleaned().recording;
-    let whole = std::fs::read(journal_of(recording.store.path())).unwrap();
+    let whole = std::fs::read(journal_of(recording.store.lay_out().path())).unwrap();
     let lines: Vec<usize> = (0..whole.len()).filter(|&at| whole[at] == b'\n').map(|at| at + 1).collect();
     let [.., ready, closed] = lines[..] else { panic!("a journal of {} lines", lines.len()) };
     let ends = [ready, ready + 1, ready + 31, ready + 33, closed - 2, closed - 1];
     in_parallel(&ends, |_, &end| {
-        let store = copy_of(recording.store.path());
+        let store = recording.store.lay_out();
         let mut torn = whole.clone();
         torn[end..].fill(0);
         std::fs::write(journal_of(store.path()), &torn).unwrap();
-        let (outcome, next) = record_clean(&recording.end, store.path(), ticking);
+        let store = Snapshot::of(store.path());
+        let (outcome, next) = record_clean(&recording.end, &store, ticking);
         outcome.unwrap();
         assert!(next.ops.is_empty(), "it is clean already");
-        let (outcome, back) = record_undo(&recording.end, store.path(), Only::All, ticking);
+        let (outcome, back) = record_undo(&recording.end, &store, Only::All, ticking);
         outcome.unwrap();
         assert!(back.end.is_empty(), "the practice disk is back, byte for byte");
     });
@@ -694,4 +830,19 @@ fn missing_syncs_are_seen_to_break() {
         println!("{:<44} {states:>4} states, {broken} broken", format!("control: {name} without syncs"));
         assert!(broken > 0, "{name}: the harness does not see missing syncs");
     }
+}
+
+/// Control: the recorded run itself, its syncs left out, rebuilt and judged as every story is.
+#[test]
+fn a_run_without_syncs_is_seen_to_break() {
+    let judge = judge();
+    let whole = &cleaned().recording;
+    let (_, mut unsynced) = record(&whole.start, &whole.store, |_, _| ());
+    unsynced.ops = whole.ops.iter().filter(|op| !matches!(op, Op::Sync)).copied().chain([Op::Sync]).collect();
+    unsynced.stores.clone_from(&whole.stores);
+    unsynced.end.clone_from(&whole.end);
+    let cuts = cuts(&unsynced);
+    let broken = cuts.iter().filter(|cut| judge.judge(&cut.disk).is_err()).count();
+    println!("{:<44} {:>4} states, {broken} broken", "control: clean without syncs", cuts.len());
+    assert!(broken > 0, "the harness does not see missing syncs");
 }

@@ -17,6 +17,7 @@ use crate::store::quarantine::{Quarantine, name_of};
 use crate::store::{RunFolder, Store};
 
 const SECTOR: u64 = 512;
+const OTHER_FILE: &str = "its MFT record is no longer that file";
 
 /// Which changes of a run are taken back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -311,6 +312,12 @@ impl RunOnDisk {
         (0..self.journal.header.files.len()).flat_map(|index| self.standings(exam, index)).collect()
     }
 
+    /// What the volume tells of a file that this run wrote; none where its record is another file by now.
+    fn same_file(&self, exam: &Exam, file: &TouchedFile) -> Result<Option<FileFacts>> {
+        let facts = self.opened(exam, file)?.ntfs.facts(file.id)?;
+        Ok(facts.filter(|facts| facts.size == file.size && !facts.is_directory))
+    }
+
     /// The sectors of an inert file that lack their bytes, with all that is needed to give them back; none where it
     /// has all of its bytes.
     ///
@@ -329,9 +336,7 @@ impl RunOnDisk {
                 .hint(format!("its bytes lie encoded in {}", kept.display()))
         };
         let opened = self.opened(exam, file)?;
-        let facts =
-            opened.ntfs.facts(file.id)?.filter(|facts| facts.size == file.size && !facts.is_directory);
-        let facts = facts.ok_or_else(|| refuse("its MFT record is no longer that file"))?;
+        let facts = self.same_file(exam, file)?.ok_or_else(|| refuse(OTHER_FILE))?;
         let now = opened.ntfs.read(file.id, file.size)?;
         if Sha256::of(&now) == change.digests.sha256 {
             return Ok(None);

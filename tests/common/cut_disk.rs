@@ -22,7 +22,6 @@ pub(crate) type Overlay = BTreeMap<u64, [u8; SECTOR]>;
 pub(crate) struct Practice {
     pub(crate) bytes: Vec<u8>,
     pub(crate) path: PathBuf,
-    _folder: TempDir,
 }
 
 /// Made once a process by tools that are not ours.
@@ -30,8 +29,8 @@ pub(crate) fn practice() -> &'static Practice {
     static DISK: OnceLock<Practice> = OnceLock::new();
     DISK.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("practice.img");
+        // What a static holds is never dropped, so not in a folder of its own that would stay behind.
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("power-cut.img");
         let mut make = Command::new(root.join("scripts/make-practice-disk"));
         make.arg(&path).args(["--files", "10", "--size", "12M"]).current_dir(root);
         // The maker beside the test's own binary, where it is built; else the script has cargo build it.
@@ -41,7 +40,7 @@ pub(crate) fn practice() -> &'static Practice {
         }
         let output = make.output().unwrap();
         assert!(output.status.success(), "{make:?}: {}", String::from_utf8_lossy(&output.stderr));
-        Practice { bytes: std::fs::read(&path).unwrap(), path, _folder: folder }
+        Practice { bytes: std::fs::read(&path).unwrap(), path }
     })
 }
 
@@ -75,6 +74,7 @@ pub(crate) fn write(overlay: &mut Overlay, place: u64, sector: [u8; SECTOR]) {
 
 /// What reached the device.
 #[derive(Clone, Copy)]
+#[allow(clippy::large_enum_variant, reason = "most are writes")]
 pub(crate) enum Op {
     /// One sector.
     Write(u64, [u8; SECTOR]),
@@ -87,7 +87,7 @@ pub(crate) enum Op {
 #[derive(Default)]
 struct Tape {
     ops: Vec<Op>,
-    stores: Vec<Arc<TempDir>>,
+    stores: Vec<Arc<Snapshot>>,
 }
 
 /// A device over an overlay that records what is written.
@@ -164,7 +164,7 @@ impl Device for CutDevice {
 
     fn open_write(&self) -> Result<Box<dyn Sectors>> {
         let mut tape = self.tape.lock().unwrap();
-        tape.stores.push(Arc::new(copy_of(&self.store)));
+        tape.stores.push(Arc::new(Snapshot::of(&self.store)));
         let snapshot = tape.stores.len() - 1;
         tape.ops.push(Op::Open(snapshot));
         Ok(Box::new(Writer { now: self.now.clone(), tape: self.tape.clone() }))
@@ -180,61 +180,78 @@ pub(crate) fn reader(overlay: &Overlay) -> Arc<dyn ReadAt> {
     Arc::new(Reader(Arc::new(Mutex::new(overlay.clone()))))
 }
 
-/// A new folder for a store, in memory where it can be: thousands of syncs are waited for otherwise.
-pub(crate) fn new_store() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
-}
+/// What a store held at some moment: its folders, and its files with their bytes.
+#[derive(Default)]
+pub(crate) struct Snapshot(Vec<(PathBuf, Option<Vec<u8>>)>);
 
-/// A copy of a store; of none, an empty one.
-pub(crate) fn copy_of(folder: &Path) -> TempDir {
-    fn copy(from: &Path, to: &Path) {
-        for entry in std::fs::read_dir(from).into_iter().flatten() {
-            let entry = entry.unwrap();
-            let to = to.join(entry.file_name());
-            if entry.file_type().unwrap().is_dir() {
-                std::fs::create_dir(&to).unwrap();
-                copy(&entry.path(), &to);
-            } else {
-                std::fs::copy(entry.path(), &to).unwrap();
+impl Snapshot {
+    pub(crate) fn of(store: &Path) -> Self {
+        fn add(root: &Path, folder: &Path, entries: &mut Vec<(PathBuf, Option<Vec<u8>>)>) {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.strip_prefix(root).unwrap().to_owned();
+                if path.is_dir() {
+                    entries.push((name, None));
+                    add(root, &path, entries);
+                } else {
+                    entries.push((name, Some(std::fs::read(&path).unwrap())));
+                }
             }
         }
+        let mut entries = Vec::new();
+        add(store, store, &mut entries);
+        Self(entries)
     }
-    let to = new_store();
-    copy(folder, to.path());
-    to
+
+    /// The same as a folder, in memory where it can be: thousands of syncs are waited for otherwise.
+    pub(crate) fn lay_out(&self) -> TempDir {
+        let memory = Path::new("/dev/shm");
+        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        let folder = folder.unwrap();
+        for (name, bytes) in &self.0 {
+            match bytes {
+                Some(bytes) => std::fs::write(folder.path().join(name), bytes).unwrap(),
+                None => std::fs::create_dir(folder.path().join(name)).unwrap(),
+            }
+        }
+        folder
+    }
 }
 
 /// What one run did to a disk and to its store.
 pub(crate) struct Recording {
     pub(crate) start: Overlay,
     pub(crate) ops: Vec<Op>,
-    stores: Vec<Arc<TempDir>>,
+    /// The store at each opening of the device for writing.
+    pub(crate) stores: Vec<Arc<Snapshot>>,
     pub(crate) end: Overlay,
     /// The store when all was over, the journal closed.
-    pub(crate) store: Arc<TempDir>,
+    pub(crate) store: Arc<Snapshot>,
 }
 
 /// Runs `what` on a disk with a copy of a store, and records it.
 pub(crate) fn record<T>(
     start: &Overlay,
-    store: &Path,
+    store: &Snapshot,
     what: impl FnOnce(&Patient, &Path) -> T,
 ) -> (T, Recording) {
-    let copy = copy_of(store);
+    let folder = store.lay_out();
     let now = Arc::new(Mutex::new(start.clone()));
     let tape = Arc::new(Mutex::new(Tape::default()));
-    let device = CutDevice { now: now.clone(), tape: tape.clone(), store: copy.path().to_owned() };
-    let result = what(&Patient::with_device(Box::new(device)).unwrap(), copy.path());
+    let device = CutDevice { now: now.clone(), tape: tape.clone(), store: folder.path().to_owned() };
+    let result = what(&Patient::with_device(Box::new(device)).unwrap(), folder.path());
     let Tape { ops, stores } = std::mem::take(&mut *tape.lock().unwrap());
     let end = now.lock().unwrap().clone();
-    (result, Recording { start: start.clone(), ops, stores, end, store: Arc::new(copy) })
+    (
+        result,
+        Recording { start: start.clone(), ops, stores, end, store: Arc::new(Snapshot::of(folder.path())) },
+    )
 }
 
 /// One state that cutting the power can leave.
 pub(crate) struct Cut {
     pub(crate) disk: Overlay,
-    pub(crate) store: Arc<TempDir>,
+    pub(crate) store: Arc<Snapshot>,
     /// Which writes of which interval it has.
     pub(crate) what: String,
 }

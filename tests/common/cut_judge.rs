@@ -19,7 +19,7 @@ use deblast::store::journal::{Journal, Loaded};
 use deblast::volume::{Extents, NtfsVolume, Window};
 use regf::hive::{RegistryHive, RegistryKey};
 
-use crate::cut_disk::{Overlay, SECTOR, partition, practice, read, reader};
+use crate::cut_disk::{Overlay, SECTOR, Snapshot, partition, practice, read, reader};
 
 /// The three files that a run writes.
 pub(crate) const WORM: &str = "/WINDOWS/system32/msblast.exe";
@@ -75,8 +75,9 @@ pub(crate) fn to_edit(change: &ValueChange) -> Edit {
 }
 
 /// The edits of one hive that the newest run of a store has planned.
-pub(crate) fn edits_of(store: &std::path::Path, role: HiveRole) -> Vec<Edit> {
-    let run = Store::at(store).runs().unwrap().into_iter().next().unwrap();
+pub(crate) fn edits_of(store: &Snapshot, role: HiveRole) -> Vec<Edit> {
+    let folder = store.lay_out();
+    let run = Store::at(folder.path()).runs().unwrap().into_iter().next().unwrap();
     let Loaded::Ready(Journal { header, .. }) = run.load().unwrap() else { panic!("no journal") };
     let values = header.changes.into_iter().filter_map(|recorded| match recorded.change {
         Change::Value(value) if value.hive == role => Some(to_edit(&value)),
@@ -274,18 +275,20 @@ pub(crate) fn judge_hive(ways: &[Way], bytes: Vec<u8>) -> Result<Where, String> 
     if let Some(problem) = problems.iter().find(|problem| problem.class == Class::Structure) {
         return Err(problem.to_string());
     }
-    let wheres = ways.iter().enumerate().flat_map(|(way, of)| {
-        of.steps.iter().enumerate().filter(|(_, values)| **values == theirs).map(move |(step, _)| (way, step))
-    });
-    let Some((way, step)) = wheres.into_iter().next() else {
+    let steps =
+        ways.iter().enumerate().flat_map(|(way, of)| (0..of.steps.len()).map(move |step| (way, step)));
+    let alike: Vec<Where> = steps.filter(|&(way, step)| ways[way].steps[step] == theirs).collect();
+    if alike.is_empty() {
         return Err("values of no state".to_owned());
-    };
-    let of = &ways[way];
-    // Our tree sees flags, security and the times of the keys that no edit names as well.
-    if actual_tree(&hive, &of.edits).map_err(|error| error.to_string())? != of.trees[step] {
-        return Err("the tree of no state".to_owned());
     }
-    Ok((way, step))
+    // Our tree sees flags, security, the order of values and the times of the keys that no edit names as well.
+    for (way, step) in alike {
+        let of = &ways[way];
+        if actual_tree(&hive, &of.edits).map_err(|error| error.to_string())? == of.trees[step] {
+            return Ok((way, step));
+        }
+    }
+    Err("the tree of no state".to_owned())
 }
 
 /// One file by `ntfscat`, of the volume in a plain file.
