@@ -15,6 +15,7 @@ use crate::hive::Hive;
 use crate::store::journal::{Journal, Loaded, RecordedChange, RunKind, Side, TouchedFile};
 use crate::store::quarantine::{Quarantine, name_of};
 use crate::store::{RunFolder, Store};
+use crate::volume::FileFacts;
 
 const SECTOR: u64 = 512;
 const OTHER_FILE: &str = "its MFT record is no longer that file";
