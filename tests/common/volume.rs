@@ -49,9 +49,29 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.point).status();
-        // ntfs-3g has written its last when it ends, not when umount does.
+        let umount = |options: &[&str]| {
+            let mut command = Command::new("umount");
+            command.args(options).arg(&self.point).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+        };
+        // A child that another test is just starting may hold our files for a moment, and the mount is busy then.
+        let begun = Instant::now();
+        while !umount(&[]) {
+            if begun.elapsed() > Duration::from_secs(10) {
+                umount(&["-l"]);
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // ntfs-3g has written its last when it ends, not when umount does; nor does a test wait for ever.
+        while begun.elapsed() < Duration::from_secs(20) {
+            if matches!(self.daemon.try_wait(), Ok(Some(_)) | Err(_)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let _ = self.daemon.kill();
         let _ = self.daemon.wait();
+        assert!(std::thread::panicking(), "ntfs-3g did not end after the volume was unmounted");
     }
 }
 
