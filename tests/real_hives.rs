@@ -131,14 +131,29 @@ fn hives_of_a_real_xp_are_cured_and_taken_back() {
     );
 }
 
+/// A hive of the format's version 1.3, as NT 4.0 wrote it, on a disk that is otherwise of XP.
 #[test]
 fn a_real_system_hive_of_nt4_is_cured_and_taken_back() {
+    let Some(system) = corpus(NT4_SYSTEM) else { return };
+    let Some(case) = composed(None, Some(&system), "") else { return };
+    let ran = must_be_cured_and_taken_back(&case, Some((1, utf16("Y\0"))));
+    ran.require(ran.at("/targets/0/installs/0/product_type") == "domain_controller", "LanmanNT");
+}
+
+/// NT 4.0 keeps SYSTEM.ALT beside SYSTEM, and both must be alike: this version writes neither, and says so.
+#[test]
+fn the_system_hive_of_nt4_itself_is_not_written() {
     let Some(system) = corpus(NT4_SYSTEM) else { return };
     let nt4 = "[\\Microsoft\\Windows NT\\CurrentVersion]\n\"ProductName\"=\"Microsoft Windows NT\"\n\
                \"CurrentVersion\"=\"4.0\"\n\"CurrentBuildNumber\"=\"1381\"\n\"CSDVersion\"=\"Service Pack 6\"";
     let Some(case) = composed(None, Some(&system), nt4) else { return };
-    let ran = must_be_cured_and_taken_back(&case, Some((1, utf16("Y\0"))));
-    ran.require(ran.at("/targets/0/installs/0/product_type") == "domain_controller", "LanmanNT");
+    let ran = case.clean(&[]).exits(0);
+    ran.require(case.file(SYSTEM) == fs::read(&system).unwrap(), "SYSTEM not to be touched");
+    let name = ran.finding("worm_file")["evidence"]["name"].clone();
+    ran.require(name.as_str().unwrap().starts_with("stays"), "the name stays");
+    ran.require(ran.remarks().contains("SYSTEM.ALT"), "why, in words");
+    let ran = case.undo(&[]).exits(0);
+    case.must_be_as_at_first(&ran);
 }
 
 /// The value is not there at all: it is made, and undo takes it away again.

@@ -315,7 +315,7 @@ fn a_read_only_store_serves_an_undo_by_sectors() {
     let after = case.bytes();
     fs::write(&case.disk, &cleaned).unwrap();
     let by_values = Ran::of(&mut case.on_disk(&[&words[..], &["--only", "protection"]].concat()));
-    common::judge(std::process::Command::new("umount").arg(&point));
+    common::volume::unmount(&point);
     let by_sectors = by_sectors.exits(0);
     by_sectors.require(after == case.original, "every byte back");
     let by_values = by_values.exits(2);

@@ -18,6 +18,29 @@ pub fn extract(disk: &Path, out: &Path) {
     fs::write(out, &bytes[START..end]).unwrap();
 }
 
+/// Whether something is mounted there.
+pub fn is_mounted(point: &Path) -> bool {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    table.lines().any(|line| line.split(' ').nth(4) == point.to_str())
+}
+
+/// Unmounts; lazily where it stays busy. A child that another test is just starting holds our files for a moment, and
+/// the mount is busy then.
+pub fn unmount(point: &Path) {
+    let umount = |options: &[&str]| {
+        let mut command = Command::new("umount");
+        command.args(options).arg(point).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+    };
+    let begun = Instant::now();
+    while !umount(&[]) {
+        if begun.elapsed() > Duration::from_secs(10) {
+            umount(&["-l"]);
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Unmounts whatever happens.
 struct Mount {
     point: PathBuf,
@@ -25,11 +48,6 @@ struct Mount {
 }
 
 impl Mount {
-    fn is_there(point: &Path) -> bool {
-        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        table.lines().any(|line| line.split(' ').nth(4) == point.to_str())
-    }
-
     #[track_caller]
     fn new(volume: &Path, point: &Path, options: &str) -> Self {
         fs::create_dir_all(point).unwrap();
@@ -38,7 +56,7 @@ impl Mount {
         command.arg(volume).arg(point).stdout(Stdio::null()).stderr(Stdio::null());
         let mut daemon = command.spawn().unwrap();
         let begun = Instant::now();
-        while !Self::is_there(point) {
+        while !is_mounted(point) {
             assert!(daemon.try_wait().unwrap().is_none(), "ntfs-3g did not mount {}", volume.display());
             assert!(begun.elapsed() < Duration::from_secs(10), "ntfs-3g takes too long");
             std::thread::sleep(Duration::from_millis(5));
@@ -49,9 +67,18 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.point).status();
-        // ntfs-3g has written its last when it ends, not when umount does.
+        let begun = Instant::now();
+        unmount(&self.point);
+        // ntfs-3g has written its last when it ends, not when umount does; nor does a test wait for ever.
+        while begun.elapsed() < Duration::from_secs(20) {
+            if matches!(self.daemon.try_wait(), Ok(Some(_)) | Err(_)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let _ = self.daemon.kill();
         let _ = self.daemon.wait();
+        assert!(std::thread::panicking(), "ntfs-3g did not end after the volume was unmounted");
     }
 }
 
