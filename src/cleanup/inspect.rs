@@ -278,7 +278,7 @@ impl InstallExam {
                 None
             });
             let mut exam = HiveExam { log, facts, sha256: None, problems: Vec::new(), unwritable: None };
-            if let Err(error) = self.read_hive(volume, role, &mut exam, wants) {
+            if let Err(error) = self.read_hive(volume, (role, needed), &mut exam, wants) {
                 self.unread(role, needed, error.to_string());
                 exam.unwritable.get_or_insert(error.to_string());
             }
@@ -299,7 +299,7 @@ impl InstallExam {
     fn read_hive(
         &mut self,
         volume: &NtfsVolume,
-        role: HiveRole,
+        (role, needed): (HiveRole, bool),
         exam: &mut HiveExam,
         wants: &Wants,
     ) -> Result<()> {
@@ -317,7 +317,12 @@ impl InstallExam {
         exam.problems = check(&hive);
         if let Some(problem) = exam.problems.iter().find(|problem| problem.class == Class::Structure) {
             let why = format!("{} is damaged, and an edit could harm it: {problem}", exam.facts.path);
-            self.notes.push(why.clone());
+            // What the damage hides may be what starts the worm.
+            if needed {
+                self.problems.push(why.clone())
+            } else {
+                self.notes.push(why.clone())
+            }
             exam.unwritable = Some(why);
         } else if let Err(error) = volume.extents(exam.facts.id) {
             exam.unwritable = Some(error.path(&exam.facts.path).to_string());
