@@ -148,6 +148,7 @@ fn header(plan: &Plan, patient: &Patient, run_id: &str, kind: RunKind, now: Time
         files: plan.journalled().map(touched).collect(),
         changes: changes.collect(),
         stored: Vec::new(),
+        ready_at: 0,
     }
 }
 
@@ -394,12 +395,15 @@ fn take_back(sectors: &mut dyn Sectors, attempted: &[Vec<&DeviceWrite>]) -> Resu
     for group in attempted.iter().rev() {
         for write in group.iter().rev() {
             for (place, before, after) in write.sectors() {
-                // What could not be read before is better as it is now.
-                let Some(before) = before else { continue };
+                let stuck = || Error::refused("take back what was written", "a sector holds neither version");
+                // What could not be read before has nothing to go back to.
+                let before = before.ok_or_else(|| stuck().offset(place))?;
                 let mut now = vec![0; SECTOR];
                 sectors.read(place, &mut now)?;
                 if now == after && now != before {
                     sectors.overwrite(place, after, before)?;
+                } else if now != before {
+                    return Err(stuck().offset(place));
                 }
             }
         }

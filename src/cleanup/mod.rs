@@ -5,6 +5,7 @@ mod advice;
 pub mod apply;
 mod clean;
 pub mod discover;
+pub mod held;
 pub mod inspect;
 pub mod plan;
 pub mod report;
@@ -84,8 +85,8 @@ pub struct Treated {
     pub target: TargetReport,
     /// The files that were written.
     pub changes: Vec<ChangedFile>,
-    /// The run's folder, where one was made.
-    pub run: Option<RunFolder>,
+    /// The folders of runs that were made.
+    pub runs: Vec<RunFolder>,
     /// The exit code where the verdict does not give it.
     pub exit_code: Option<u8>,
     /// What to do next.
@@ -130,7 +131,7 @@ pub fn run(
                 let news = treated.next_steps.into_iter().filter(|step| !parts.next_steps.contains(step));
                 let news: Vec<String> = news.collect();
                 parts.next_steps.extend(news);
-                runs.extend(treated.run);
+                runs.extend(treated.runs);
             }
             Err(error) => parts.targets.push(TargetReport::unread(path, &error)),
         }

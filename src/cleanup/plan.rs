@@ -69,7 +69,10 @@ pub enum ActionKind {
     Restore,
     /// Taken back sector by sector, as an earlier run's journal names them; needs no journal of its own, since
     /// whatever cuts it, each sector holds one of the versions that that journal names.
-    WriteBack,
+    WriteBack {
+        /// Digest of the file before that run.
+        before_run: Sha256,
+    },
     /// Edited as a hive.
     EditHive {
         /// The edits.
@@ -155,7 +158,7 @@ impl Plan {
 
     /// The actions that a journal of this plan's own must name: its files, by their index.
     pub fn journalled(&self) -> impl Iterator<Item = (usize, &Action)> {
-        self.actions.iter().filter(|action| !matches!(action.kind, ActionKind::WriteBack)).enumerate()
+        self.actions.iter().filter(|action| !matches!(action.kind, ActionKind::WriteBack { .. })).enumerate()
     }
 
     /// The writes of the journalled actions as a journal has them, for the run with this id.

@@ -28,8 +28,8 @@ pub(super) struct Session<'a> {
     pub(super) remarks: Vec<String>,
     /// The files that were written.
     pub(super) changes: Vec<ChangedFile>,
-    /// The run's folder, where one was made.
-    pub(super) run: Option<RunFolder>,
+    /// The folders of runs that were made: where one was taken back first, its own too.
+    pub(super) runs: Vec<RunFolder>,
     /// The exit code where the verdict does not give it.
     pub(super) exit_code: Option<u8>,
 }
@@ -54,7 +54,7 @@ impl<'a> Session<'a> {
             exam,
             remarks: Vec::new(),
             changes: Vec::new(),
-            run: None,
+            runs: Vec::new(),
             exit_code: None,
         })
     }
@@ -63,9 +63,9 @@ impl<'a> Session<'a> {
     pub(super) fn end(self, after: Option<&Exam>, undetermined: &[String]) -> Treated {
         let mut target = TargetReport::of(self.patient, &self.exam, after, undetermined);
         target.remarks.extend(self.remarks);
-        target.run_id = self.run.as_ref().map(|run| run.id().to_owned());
+        target.run_id = self.runs.last().map(|run| run.id().to_owned());
         let next_steps = advice::next_steps(&target, self.settings.store.root());
-        Treated { target, changes: self.changes, run: self.run, exit_code: self.exit_code, next_steps }
+        Treated { target, changes: self.changes, runs: self.runs, exit_code: self.exit_code, next_steps }
     }
 
     /// Says something at once and in the report.
@@ -101,7 +101,7 @@ impl<'a> Session<'a> {
             if let Err(error) = journal.close(if good { "verified" } else { "not verified" }) {
                 self.remarks.push(format!("the disk is written, but {error}"));
             }
-            self.run = Some(folder);
+            self.runs.push(folder);
         }
         good
     }
@@ -110,7 +110,7 @@ impl<'a> Session<'a> {
     pub(super) fn note_failure(&mut self, failure: Failure) -> String {
         let words = failure_words(&failure);
         self.remarks.push(words.clone());
-        self.run = failure.run;
+        self.runs.extend(failure.run);
         words
     }
 
@@ -161,7 +161,7 @@ pub(super) fn failure_words(failure: &Failure) -> String {
 /// The files of a plan for the report; without results, as planned.
 pub(super) fn changed_files(patient: &Patient, plan: &Plan, results: &[Verified]) -> Vec<ChangedFile> {
     let words = |kind: &ActionKind, change: &Change| match kind {
-        ActionKind::WriteBack | ActionKind::Restore => format!("taken back: {change}"),
+        ActionKind::WriteBack { .. } | ActionKind::Restore => format!("taken back: {change}"),
         ActionKind::MakeInert | ActionKind::EditHive { .. } => change.to_string(),
     };
     let target = patient.disk.path.display().to_string();
@@ -182,7 +182,7 @@ pub(super) fn changed_files(patient: &Patient, plan: &Plan, results: &[Verified]
                     (Some(_), None) => Outcome::Verified,
                     (Some(_), Some(_)) => Outcome::Failed,
                 },
-                why: wrong,
+                why: wrong.or_else(|| result.and_then(|result| result.note.clone())),
             }
         })
         .collect()

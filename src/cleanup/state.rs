@@ -11,6 +11,8 @@ use crate::store::journal::Intent;
 use crate::store::quarantine::Quarantine;
 
 const SECTOR: u64 = 512;
+/// More than these cannot be what one cut left: drives with sectors of 4 KiB lose eight at once.
+const MOST_UNREADABLE: usize = 8;
 
 /// Where on its way from before to after a set of writes is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +39,10 @@ struct Sector {
 
 /// A set of writes of one volume, held against the disk.
 pub struct Fit {
-    /// The state.
+    /// The state, told by the sectors that can be read.
     pub state: State,
+    /// How many of them cannot.
+    pub unreadable: usize,
     sectors: BTreeMap<u64, Sector>,
     /// All of the groups, ascending.
     groups: Vec<u32>,
@@ -102,17 +106,20 @@ impl Fit {
         // The latest that fits: what cannot be read is then taken for written, and replaced.
         let cut =
             groups.iter().rev().copied().find(|&cut| sectors.values().all(|s| s.version_at(cut).is_some()));
-        let all = |test: fn(&Sector) -> bool| sectors.values().all(test);
-        let state = if all(|s| s.now.is_some() && s.versions.first() == s.now.as_ref()) {
+        let unreadable = sectors.values().filter(|sector| sector.now.is_none()).count();
+        let all = |test: fn(&Sector) -> bool| sectors.values().filter(|s| s.now.is_some()).all(test);
+        let state = if unreadable > MOST_UNREADABLE || (unreadable > 0 && unreadable == sectors.len()) {
+            State::Foreign
+        } else if all(|s| s.versions.first() == s.now.as_ref()) {
             State::Before
-        } else if all(|s| s.now.is_some() && s.versions.last() == s.now.as_ref()) {
+        } else if all(|s| s.versions.last() == s.now.as_ref()) {
             State::After
         } else if cut.is_some() {
             State::Between
         } else {
             State::Foreign
         };
-        Ok(Self { state, sectors, groups, cut })
+        Ok(Self { state, unreadable, sectors, groups, cut })
     }
 
     /// The writes that take everything back, group by group, the last group first; synced in between they pass only
@@ -122,7 +129,8 @@ impl Fit {
         // Where all is as before, or after, an end of the way is the cut.
         let cut = match self.state {
             State::Foreign => return None,
-            State::Before => return Some(Vec::new()),
+            State::Before if self.unreadable == 0 => return Some(Vec::new()),
+            State::Before => *self.groups.first()?,
             State::After => *self.groups.last()?,
             State::Between => self.cut?,
         };
@@ -245,14 +253,22 @@ mod tests {
     /// One sector that the cut made unreadable: all others tell the state, and it is replaced.
     #[test]
     fn an_unreadable_sector_is_replaced() {
-        for (now, bad) in [([2, 1, 1, 1], 1), ([3, 2, 2, 1], 3), ([3, 2, 2, 2], 0), ([2, 1, 1, 1], 3)] {
+        let cases = [
+            ([2, 1, 1, 1], 1, State::Between),
+            ([3, 2, 2, 1], 3, State::After),
+            ([3, 2, 2, 2], 0, State::After),
+            ([2, 1, 1, 1], 3, State::Between),
+            ([1, 1, 1, 1], 0, State::Before),
+            ([1, 1, 1, 1], 2, State::Before),
+        ];
+        for (now, bad, state) in cases {
             let read = &mut |place: u64, buf: &mut [u8]| {
                 let sector = usize::try_from(place / 512).unwrap();
                 buf.fill(now[sector]);
                 if sector == bad { Err(Error::refused("read", "bad sector")) } else { Ok(()) }
             };
             let fit = Fit::of(&plan(), &Quarantine::default(), read).unwrap();
-            assert_eq!(fit.state, State::Between, "{now:?}");
+            assert_eq!((fit.state, fit.unreadable), (state, 1), "{now:?}");
             let mut disk = now.map(Some);
             disk[bad] = None;
             for write in fit.write_back().unwrap().into_iter().flatten() {
@@ -262,6 +278,13 @@ mod tests {
             }
             assert_eq!(disk, [Some(1); 4], "{now:?}");
         }
+    }
+
+    #[test]
+    fn nothing_is_told_by_sectors_that_cannot_be_read() {
+        let read = &mut |_: u64, _: &mut [u8]| Err(Error::refused("read", "bad sector"));
+        let fit = Fit::of(&plan(), &Quarantine::default(), read).unwrap();
+        assert_eq!((fit.state, fit.write_back()), (State::Foreign, None));
     }
 
     #[test]

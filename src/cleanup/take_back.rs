@@ -1,12 +1,15 @@
 //! Taking runs back: the whole path of an undo, and what every cure does first with a run that was cut.
 
+use std::collections::BTreeSet;
+
 use crate::checks;
 use crate::cleanup::apply::{Applied, Failure, Reached, Record, apply};
 use crate::cleanup::discover::Patient;
+use crate::cleanup::held::{RunOnDisk, Runs, Standing, runs_of};
 use crate::cleanup::inspect::{Exam, inspect};
 use crate::cleanup::plan::{ConfirmedPlan, confirm};
-use crate::cleanup::session::{Session, changed_files, failure_words};
-use crate::cleanup::undo::{Only, RunOnDisk, Runs, Standing, Undo, plan_undo, runs_of};
+use crate::cleanup::session::{Session, changed_files};
+use crate::cleanup::undo::{Only, Undo, plan_undo};
 use crate::cleanup::verify::verify;
 use crate::cleanup::{Decide, Question, Settings, Treated, Which, filetime};
 use crate::error::{Error, Result};
@@ -22,13 +25,15 @@ pub(super) fn take_back_unfinished(
     sink: Sink<'_>,
 ) -> Result<Option<String>> {
     let settings = session.settings;
-    // Each round takes one run back, and a run that is taken back is no longer unfinished.
-    for _ in 0..=settings.store.runs()?.len() {
+    // Each run is taken back once: then it is no longer unfinished, or something is wrong with the disk.
+    let mut done = BTreeSet::new();
+    loop {
         let Runs { held, unusable, .. } = runs_of(&settings.store, &session.exam)?;
-        if let (None, Some(why)) = (for_undo, unusable.first()) {
+        if let (None, Some(run)) = (for_undo, unusable.first()) {
             return Ok(Some(format!(
-                "{why}; a run that may have been cut on this disk cannot be told, so nothing is written \
-                 (where it is of another disk, move its folder out of the store)"
+                "{}; a run that may have been cut on this disk cannot be told, so nothing is written \
+                 (where it is of another disk, move its folder out of the store)",
+                run.why
             )));
         }
         let is_wanted = |run: &RunOnDisk| match for_undo {
@@ -42,34 +47,34 @@ pub(super) fn take_back_unfinished(
         };
         let id = cut.run.id().to_owned();
         let stuck = |why: &str| Ok(Some(format!("the run {id} was cut and must be taken back first: {why}")));
-        let now = (settings.clock)();
-        let undo = plan_undo(cut, session.patient, &session.exam, Only::All, filetime(now))?;
+        if !done.insert(id.clone()) {
+            return stuck("it was, and is unfinished still; the disk may be failing");
+        }
+        let undo = plan_undo(cut, session.patient, &session.exam, Only::All, filetime((settings.clock)()));
         if settings.dry_run || !decide(&Question::TakeBackFirst(&undo)) {
             return stuck("that was not carried out, so no byte was written");
         }
         sink(Event::Note { text: format!("the run {id} was cut; it is taken back first") });
-        match carry_out(session, undo, sink) {
-            Ok((_, Applied { record: Some((_, mut journal)) })) => {
-                // Whether it closes changes nothing: the disk's bytes tell how the run stands.
-                let _ = journal.close("taken back first");
-            }
-            Ok(_) => {}
+        session
+            .remarks
+            .extend(undo.left.iter().map(|(change, why)| format!("left of run {id}: {change}: {why}")));
+        let (confirmed, applied) = match carry_out(session, undo, sink) {
+            Ok(carried) => carried,
             Err(failure) => {
-                let words = failure_words(&failure);
-                session.run = failure.run;
+                let words = session.note_failure(failure);
                 return stuck(&words);
             }
+        };
+        let Some(exam) = session.look_again(sink) else {
+            return stuck("it was, and the disk could not be read again");
+        };
+        let results = verify(confirmed.plan(), &exam);
+        session.exam = exam;
+        if !session.record(confirmed.plan(), &results, applied.record, sink) {
+            return stuck("it was, and not all of it could be verified");
         }
         session.remarks.push(format!("the run {id}, which was cut, was taken back first"));
-        match session.look_again(sink) {
-            Some(exam) => session.exam = exam,
-            None => return stuck("it was, and the disk could not be read again"),
-        }
     }
-    Ok(Some(
-        "a run that was cut stays unfinished however often it is taken back; the disk may be failing"
-            .to_owned(),
-    ))
 }
 
 /// Applies an undo; the question was asked.
@@ -79,12 +84,10 @@ fn carry_out(session: &Session<'_>, undo: Undo, sink: Sink<'_>) -> Result<(Confi
     let confirmed = confirm(undo.plan, &mut |_| true)
         .map_err(|_| nothing(Error::refused("take the run back", "it was not confirmed")))?;
     let plan = confirmed.plan();
-    let mut backups = false;
-    if plan.journalled().next().is_some() {
-        let room = session.room(plan).map_err(nothing)?;
-        room.words.into_iter().for_each(|text| sink(Event::Note { text }));
-        backups = room.backups;
-    }
+    let backups = match plan.journalled().next() {
+        Some(_) => session.room(plan).map_err(nothing)?.backups,
+        None => false,
+    };
     let record = Record { store: &session.settings.store, kind, now, backups };
     let applied = apply(&confirmed, session.patient, &session.exam, &record, undo.quarantine, sink)?;
     Ok((confirmed, applied))
@@ -109,7 +112,7 @@ pub fn list_runs(patient: &Patient, settings: &Settings, sink: Sink<'_>) -> Resu
         let (id, count) = (held.run.id(), standings.len());
         format!("{id}  {}  {kind}, {in_force} of {count} changes in force{unfinished}", header.started)
     };
-    Ok(held.iter().map(describe).chain(notes).chain(unusable).collect())
+    Ok(held.iter().map(describe).chain(notes).chain(unusable.into_iter().map(|run| run.why)).collect())
 }
 
 /// Takes a run back. The exit code goes by what was asked, not by the verdict: 0 all of it is as before the run, 1
@@ -124,46 +127,76 @@ pub fn undo(
     decide: Decide<'_>,
     sink: Sink<'_>,
 ) -> Result<Treated> {
+    if !settings.store.root().is_dir() {
+        return Err(Error::refused("take a run back", "there is no such store")
+            .device(settings.store.root())
+            .hint("give the folder that the run was recorded in with --store"));
+    }
     let mut session = Session::begin(patient, settings, sink)?;
     session.exit_code = Some(2);
+    if let Which::Run(id) = which {
+        // Before anything is written: a run that was mistyped must cost nothing.
+        let Runs { held, .. } = runs_of(&settings.store, &session.exam)?;
+        must_be_held(id, &held)?;
+    }
     if let Some(words) = take_back_unfinished(&mut session, Some(which), decide, sink)? {
         session.remarks.push(words);
         return Ok(session.end(None, &[]));
     }
-    let Runs { held, notes, unusable } = runs_of(&settings.store, &session.exam)?;
-    let Some(held) = choose(held, which, &session.exam)? else {
-        session.remarks.extend(notes);
-        if unusable.is_empty() {
-            session.exit_code = Some(0);
-            let store = settings.store.root().display();
-            let words =
-                format!("no run in {store} has left a change on this disk: nothing is to be taken back");
-            session.remarks.push(words);
-        } else {
-            session.remarks.extend(unusable);
-            session
-                .remarks
-                .push("nothing was taken back: whether anything is left cannot be told".to_owned());
+    let Runs { held, notes, unusable } = match runs_of(&settings.store, &session.exam) {
+        Ok(runs) => runs,
+        Err(error) => {
+            session.remarks.push(error.to_string());
+            return Ok(session.end(None, &[]));
         }
+    };
+    let chosen = choose(held, which, &session.exam);
+    let chosen_id = chosen.as_ref().map(|run| run.run.id().to_owned());
+    session.remarks.extend(unusable.iter().map(|run| run.why.clone()));
+    // Run ids begin with their number, padded, so their order is that of the runs.
+    let blind =
+        *which == Which::Last && unusable.iter().any(|run| chosen_id.as_ref().is_none_or(|id| run.id > *id));
+    if blind {
+        let words =
+            "nothing was taken back: which run is the last on this disk cannot be told; name one with --run";
+        session.remarks.push(words.to_owned());
+        return Ok(session.end(None, &[]));
+    }
+    let Some(held) = chosen else {
+        session.remarks.extend(notes);
+        session.exit_code = Some(0);
+        let store = settings.store.root().display();
+        let words = format!("no run in {store} has left a change on this disk: nothing is to be taken back");
+        session.remarks.push(words);
         return Ok(session.end(None, &[]));
     };
-    let now = (settings.clock)();
-    let undo = plan_undo(held, patient, &session.exam, only, filetime(now))?;
+    let mut undo = plan_undo(held, patient, &session.exam, only, filetime((settings.clock)()));
     session.remarks.push(format!("the run {} is what is taken back", undo.run_id));
-    session.remarks.extend(undo.plan.notes.iter().cloned());
     session.remarks.extend(undo.already.iter().map(|change| format!("as before the run already: {change}")));
     session.remarks.extend(undo.left.iter().map(|(change, why)| format!("left: {change}: {why}")));
     let code = u8::from(!undo.left.is_empty());
     if undo.plan.is_empty() {
+        session.remarks.extend(undo.plan.notes);
         session.exit_code = Some(code);
         return Ok(session.end(None, &[]));
     }
+    if undo.plan.journalled().next().is_some() {
+        match session.room(&undo.plan) {
+            Ok(room) => undo.plan.notes.extend(room.words),
+            Err(error) => {
+                session.remarks.push(error.to_string());
+                return Ok(session.end(None, &[]));
+            }
+        }
+    }
+    session.remarks.extend(undo.plan.notes.iter().cloned());
     if !decide(&Question::Undo(&undo)) || settings.dry_run {
         session.changes = changed_files(patient, &undo.plan, &[]);
         session.remarks.push("the plan was not carried out: no byte was written".to_owned());
         session.exit_code = settings.dry_run.then_some(code).or(Some(2));
         return Ok(session.end(None, &[]));
     }
+    let planned = undo.plan.changes().count();
     let (confirmed, applied) = match carry_out(&session, undo, sink) {
         Ok(carried) => carried,
         Err(failure) => {
@@ -174,6 +207,7 @@ pub fn undo(
     let after = session.look_again(sink);
     let results = after.as_ref().map(|after| verify(confirmed.plan(), after)).unwrap_or_default();
     if session.record(confirmed.plan(), &results, applied.record, sink) {
+        session.remarks.push(format!("taken back and verified: {planned} changes"));
         session.exit_code = Some(code);
     }
     // What was found before is what the run had left behind; the report tells what is there now.
@@ -183,27 +217,34 @@ pub fn undo(
     Ok(session.end(None, &[]))
 }
 
-fn choose(runs: Vec<RunOnDisk>, which: &Which, exam: &Exam) -> Result<Option<RunOnDisk>> {
-    match which {
-        Which::Last => {
-            let mut runs: Vec<RunOnDisk> = runs.into_iter().filter(|run| !run.is_undo()).collect();
-            // Disks that were imaged from one master have volumes and files of the same identity. A run that the bytes
-            // prove goes before one that identities and values merely allow. The order is stable: newest first.
-            runs.sort_by_key(|run| std::cmp::Reverse(run.proof()));
-            Ok(runs.into_iter().find(|run| {
-                run.all_standings(exam).iter().any(|(_, standing)| *standing == Standing::InForce)
-            }))
-        }
-        Which::Run(id) => {
-            let known: Vec<String> = runs.iter().map(|run| run.run.id().to_owned()).collect();
-            let found = runs.into_iter().find(|run| run.run.id() == id);
-            found.map(Some).ok_or_else(|| {
-                Error::refused("take the run back", format!("no run {id} of this store belongs to this disk"))
-                    .hint(match known.as_slice() {
-                        [] => "none does; is it another store, or another disk?".to_owned(),
-                        known => format!("those that do: {}", known.join(", ")),
-                    })
-            })
-        }
+fn must_be_held(id: &str, held: &[RunOnDisk]) -> Result<()> {
+    if held.iter().any(|run| run.run.id() == id) {
+        return Ok(());
     }
+    let known: Vec<&str> = held.iter().map(|run| run.run.id()).collect();
+    let hint = match known.as_slice() {
+        [] => "none does; is it another store, or another disk?".to_owned(),
+        known => format!("those that do: {}", known.join(", ")),
+    };
+    let why = format!("no run {id} of this store belongs to this disk");
+    Err(Error::refused("take the run back", why).hint(hint))
+}
+
+fn choose(runs: Vec<RunOnDisk>, which: &Which, exam: &Exam) -> Option<RunOnDisk> {
+    let id = match which {
+        Which::Run(id) => id.clone(),
+        Which::Last => {
+            let in_force = |run: &&RunOnDisk| {
+                run.all_standings(exam).iter().any(|(_, standing)| *standing == Standing::InForce)
+            };
+            // Disks that were imaged from one master have volumes and files of the same identity: where the bytes prove
+            // one run on a file, another that its identity and values merely allow is of another disk.
+            let is_anothers = |run: &&RunOnDisk| {
+                run.proof() == 0 && runs.iter().any(|other| other.proof() > 0 && other.shares_a_file(run))
+            };
+            let mut cures = runs.iter().filter(|run| !run.is_undo());
+            cures.find(|run| in_force(run) && !is_anothers(run))?.run.id().to_owned()
+        }
+    };
+    runs.into_iter().find(|run| run.run.id() == id)
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::change::{Change, ValueChange};
+use crate::change::{Change, ValueChange, ValueData};
 use crate::cleanup::inspect::{Exam, MAX_HIVE};
 use crate::cleanup::plan::{Action, ActionKind, Content, Plan, Write};
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
-use crate::hive::check::{Problem, check};
+use crate::hive::check::{Class, Problem, check};
 use crate::hive::edit::Edit;
 use crate::hive::tree::actual_tree;
 use crate::hive::{Hive, second};
@@ -24,6 +24,8 @@ pub struct Verified {
     pub after: Option<Sha256>,
     /// What is amiss; none when all is as planned.
     pub wrong: Option<String>,
+    /// What there is to know of it though nothing is amiss.
+    pub note: Option<String>,
     /// Whether the two readers disagree, so that nothing can be said.
     pub disagree: bool,
 }
@@ -38,6 +40,7 @@ pub fn verify(plan: &Plan, exam: &Exam) -> Vec<Verified> {
                 before: action.before,
                 after: None,
                 wrong: None,
+                note: None,
                 disagree: false,
             };
             if let Err(error) = verify_action(action, exam, &mut verified) {
@@ -78,7 +81,7 @@ fn verify_action(action: &Action, exam: &Exam, verified: &mut Verified) -> Resul
                 return Err(wrong("the file does not hold the bytes from quarantine"));
             }
         }
-        ActionKind::WriteBack => {
+        ActionKind::WriteBack { before_run } => {
             // A sector may be taken back through several versions; the last one counts.
             let last: BTreeMap<u64, &Write> =
                 action.writes.iter().map(|write| (write.place, write)).collect();
@@ -88,6 +91,13 @@ fn verify_action(action: &Action, exam: &Exam, verified: &mut Verified) -> Resul
                 if write.after != Content::Bytes(found) {
                     return Err(wrong("a sector is not as it was before the run").offset(place));
                 }
+            }
+            verify_values_before(action, bytes, verified)?;
+            if now != *before_run {
+                verified.note = Some(
+                    "all that the run wrote is as before it; other bytes of the file have changed since"
+                        .to_owned(),
+                );
             }
         }
         ActionKind::EditHive { edits, expected_tree, problems } => {
@@ -129,7 +139,37 @@ fn verify_hive(
         if ours.as_ref() != change.after() {
             return Err(wrong(format!("{} is not as planned", change.place())));
         }
-        second_opinion(&hive, change, verified)?;
+        second_opinion(&hive, change, change.after(), verified)?;
+    }
+    Ok(())
+}
+
+/// The values of a hive that was taken back sector by sector, by both readers.
+fn verify_values_before(action: &Action, bytes: Vec<u8>, verified: &mut Verified) -> Result<()> {
+    let values: Vec<&ValueChange> = action
+        .changes
+        .iter()
+        .filter_map(|(change, _)| match change {
+            Change::Value(value) => Some(value),
+            Change::File(_) => None,
+        })
+        .collect();
+    if values.is_empty() {
+        return Ok(());
+    }
+    let hive = Hive::parse(bytes)?;
+    let wrong = |why: String| Error::refused("verify what was written", why).path(&action.path);
+    let structure = |problem: &&Problem| problem.class == Class::Structure;
+    if let Some(problem) = check(&hive).iter().find(structure) {
+        return Err(wrong(format!("the hive is not sound: {problem}")));
+    }
+    for change in values {
+        let key = hive.key(&change.key)?;
+        let value = key.map(|key| key.value(&change.name)).transpose()?.flatten();
+        if value.map(|value| value.data()).transpose()? != change.before {
+            return Err(wrong(format!("{} is not as it was before the run", change.place())));
+        }
+        second_opinion(&hive, change, change.before.as_ref(), verified)?;
     }
     Ok(())
 }
@@ -146,12 +186,17 @@ pub(super) fn same_problems(a: &[Problem], b: &[Problem]) -> bool {
 
 /// The same value by nt-hive, a reader that is not ours. What it cannot read by a known fault of its own is no
 /// disagreement.
-fn second_opinion(hive: &Hive, change: &ValueChange, verified: &mut Verified) -> Result<()> {
+fn second_opinion(
+    hive: &Hive,
+    change: &ValueChange,
+    wanted: Option<&ValueData>,
+    verified: &mut Verified,
+) -> Result<()> {
     let theirs = match second::read_value(hive, &change.key, &change.name) {
         Err(error) if second::unreadable(&error) => return Ok(()),
         theirs => theirs,
     };
-    let agree = theirs.as_ref().is_ok_and(|theirs| theirs.as_ref() == change.after());
+    let agree = theirs.as_ref().is_ok_and(|theirs| theirs.as_ref() == wanted);
     if agree {
         return Ok(());
     }

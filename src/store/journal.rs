@@ -25,6 +25,8 @@ pub const SCHEMA: &str = "deblast.journal/1";
 const RESERVE: u64 = 4096;
 /// What the JSON of `ready` begins with. No other record's does, and none holds it: quotes inside are escaped.
 const READY: &[u8] = br#" {"record":"ready""#;
+/// No run writes more bytes than this: hives are edited by the sector, and files made inert have a limit of their own.
+const MOST_WRITTEN: u64 = 1 << 30;
 /// Hex digits of a checksum.
 const CHECKSUM: usize = 32;
 
@@ -56,6 +58,27 @@ pub struct TouchedFile {
     pub before: Sha256,
     /// Places of its data runs: offset in the volume and length, in bytes.
     pub runs: Vec<(u64, u64)>,
+}
+
+impl TouchedFile {
+    /// Where in the file a place of the volume lies, if its data runs hold it.
+    pub fn offset_of(&self, place: u64) -> Option<u64> {
+        let mut offset = 0_u64;
+        for &(start, length) in &self.runs {
+            match place.checked_sub(start) {
+                Some(inside) if inside < length => return offset.checked_add(inside),
+                _ => offset = offset.checked_add(length)?,
+            }
+        }
+        None
+    }
+}
+
+impl Intent {
+    /// The places of its sectors.
+    pub fn sectors(&self) -> impl Iterator<Item = u64> + use<> {
+        (self.place..self.place.saturating_add(self.length)).step_by(512)
+    }
 }
 
 /// One change, with the file that holds it.
@@ -102,6 +125,23 @@ pub struct Header {
     pub changes: Vec<RecordedChange>,
     /// What else of the run's folder undo needs.
     pub stored: Vec<StoredFile>,
+    /// Where in the journal's file `ready` stands, in bytes: it tells a record that was never written from one that was
+    /// damaged. Filled in when the journal is made; always of the same length.
+    #[serde(with = "fixed_width")]
+    pub ready_at: u64,
+}
+
+/// A number as ten digits, so that the length of a record does not hang on it.
+mod fixed_width {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format!("{number:010}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 /// What a place holds, or is to hold.
@@ -209,11 +249,16 @@ fn append(text: &mut String, chain: &mut String, record: &Record) -> Result<()> 
 impl Journal {
     /// All records before `ready`, then that one, as they will stand in the file, and the last checksum.
     fn encode(header: &Header, intents: &[Intent]) -> Result<(String, String, String)> {
-        let (mut text, mut chain) = (String::new(), String::new());
-        append(&mut text, &mut chain, &Record::Header(Box::new(header.clone())))?;
-        for intent in intents {
-            append(&mut text, &mut chain, &Record::Intent(intent.clone()))?;
-        }
+        let records = |ready_at: usize| -> Result<(String, String)> {
+            let (mut text, mut chain) = (String::new(), String::new());
+            let header = Header { ready_at: ready_at as u64, ..header.clone() };
+            append(&mut text, &mut chain, &Record::Header(Box::new(header)))?;
+            for intent in intents {
+                append(&mut text, &mut chain, &Record::Intent(intent.clone()))?;
+            }
+            Ok((text, chain))
+        };
+        let (text, mut chain) = records(records(0)?.0.len())?;
         let mut ready = String::new();
         append(&mut ready, &mut chain, &Record::Ready { intents: intents.len() })?;
         Ok((text, ready, chain))
@@ -252,7 +297,10 @@ impl Journal {
             e.device(path).hint("give another store with --store; nothing was done to the disk")
         })?;
         match Self::load(path)? {
-            Loaded::Ready(again) if again.header == *header && again.intents == intents => {
+            Loaded::Ready(again)
+                if Header { ready_at: header.ready_at, ..again.header.clone() } == *header
+                    && again.intents == intents =>
+            {
                 Ok(OpenJournal { file, path: path.to_owned(), end, chain })
             }
             _ => Err(Error::refused("trust the journal", "what was read back is not what was written")
@@ -317,8 +365,14 @@ impl Journal {
         }
         // What follows the last good line may be torn, or room kept. But before `ready` stood there all else was on the
         // medium, so where it stands, readable or not by the checksums, a bad line is damage.
-        let says_ready = rest.split_inclusive(|&byte| byte == b'\n').any(is_whole_ready);
-        if says_ready || (ready && rest.iter().filter(|&&byte| byte == b'\n').count() > 1) {
+        let slot =
+            header.as_ref().and_then(|header: &Header| bytes.get(usize::try_from(header.ready_at).ok()?..));
+        let says_ready = match slot {
+            Some(slot) => slot.split_inclusive(|&byte| byte == b'\n').next().is_some_and(is_whole),
+            None => rest.split_inclusive(|&byte| byte == b'\n').any(is_whole_ready),
+        };
+        let more_lines = rest.iter().filter(|&&byte| byte == b'\n').count() > 1;
+        if (says_ready && !ready) || (ready && more_lines) {
             let found = "a damaged record with others behind it";
             return Err(Error::mismatch(DOING, at as u64, "a record whose checksum is right", found).hint(
                 "the store is damaged; take the disk back from the backups and the quarantine by hand",
@@ -334,8 +388,42 @@ impl Journal {
         }
     }
 
-    /// Refuses indexes and lengths that point nowhere, so that no later step has to doubt them.
+    /// Refuses indexes, places and lengths that point nowhere, so that no later step has to doubt them or reckon with
+    /// an overflow.
     fn validate(&self) -> Result<()> {
+        let volume = |file: &TouchedFile| self.header.volumes.get(file.volume);
+        let inside =
+            |place: u64, length: u64, size: u64| place.checked_add(length).is_some_and(|end| end <= size);
+        let good_volumes = self.header.volumes.iter().all(|v| v.start.checked_add(v.size).is_some());
+        let good_runs = self.header.files.iter().all(|file| {
+            let whole = file.runs.iter().try_fold(0_u64, |sum, (_, length)| sum.checked_add(*length));
+            let size = volume(file).map_or(0, |volume| volume.size);
+            whole.is_some_and(|whole| file.size <= whole && whole <= size)
+                && file.runs.iter().all(|&(place, length)| inside(place, length, size))
+        });
+        let in_file = |intent: &Intent| {
+            self.header.files.get(intent.file).is_some_and(|file| {
+                let holds = |&(start, length): &(u64, u64)| {
+                    intent.place >= start && inside(intent.place - start, intent.length, length)
+                };
+                file.runs.iter().any(holds)
+            })
+        };
+        let written: Option<u64> =
+            self.intents.iter().try_fold(0_u64, |sum, intent| sum.checked_add(intent.length));
+        if !good_volumes
+            || !good_runs
+            || !self.intents.iter().all(in_file)
+            || written.is_none_or(|written| written > MOST_WRITTEN)
+        {
+            let found = "a place or length outside them";
+            return Err(Error::mismatch(
+                "read the journal",
+                0,
+                "writes inside the files that it names",
+                found,
+            ));
+        }
         let files = self.header.files.len();
         let good_files = self.header.files.iter().all(|file| file.volume < self.header.volumes.len());
         let good_changes = self.header.changes.iter().all(|change| change.file < files);
@@ -357,6 +445,11 @@ impl Journal {
             Err(Error::mismatch("read the journal", 0, "records that fit each other", "some that do not"))
         }
     }
+}
+
+/// Whether a line is all there, be its checksum right or not: a torn one lacks its end, or holds zeros of the room kept.
+fn is_whole(line: &[u8]) -> bool {
+    line.ends_with(b"\n") && !line.contains(&0)
 }
 
 /// Whether a line ends in a `ready` record that is all there, be its checksum right or not. One that is torn lacks its
@@ -418,6 +511,7 @@ mod tests {
             }],
             changes: Vec::new(),
             stored: Vec::new(),
+            ready_at: 0,
         };
         let intent = |group, place, after| Intent {
             group,
@@ -448,7 +542,10 @@ mod tests {
         let (_folder, path, _) = created();
         let (header, intents) = sample();
         let closed = Some("verified".to_owned());
-        assert_eq!(Journal::load(&path).unwrap(), Loaded::Ready(Journal { header, intents, closed }));
+        let Loaded::Ready(mut found) = Journal::load(&path).unwrap() else { panic!("it was made ready") };
+        assert!(found.header.ready_at > 0);
+        found.header.ready_at = 0;
+        assert_eq!(found, Journal { header, intents, closed });
     }
 
     /// Every cut of the file: before `ready` is whole nothing was allowed, afterwards nothing is lost.
@@ -498,16 +595,35 @@ mod tests {
         damaged[second] ^= 1;
         let error = Journal::decode(&damaged).unwrap_err().to_string();
         assert!(error.contains("damaged record"), "{error}");
+        let ready = std::str::from_utf8(&bytes).unwrap().find("ready\",\"intents").unwrap();
+        let mut damaged = bytes.clone();
+        damaged[ready] ^= 1;
+        assert!(Journal::decode(&damaged).is_err(), "`ready` itself");
         let lines: Vec<&[u8]> = bytes.split_inclusive(|&b| b == b'\n').collect();
         let dropped = [lines[0], lines[2], lines[3], lines[4]].concat();
         assert!(Journal::decode(&dropped).is_err(), "a line that is gone is seen");
     }
 
     #[test]
-    fn an_index_that_points_nowhere_is_refused() {
-        let (mut header, intents) = sample();
-        header.files[0].volume = 5;
-        let folder = tempfile::tempdir().unwrap();
-        assert!(Journal::create(&folder.path().join("journal"), &header, &intents).is_err());
+    fn numbers_that_point_nowhere_are_refused() {
+        let spoil: [fn(&mut Header, &mut Vec<Intent>); 7] = [
+            |header, _| header.files[0].volume = 5,
+            |header, _| header.files[0].runs = vec![(u64::MAX - 512, 1024)],
+            |header, _| header.volumes[0].start = u64::MAX - 5,
+            |header, _| header.files[0].size = 1 << 40,
+            |_, intents| intents[0].place = u64::MAX - 511,
+            |_, intents| intents[0].place = 8192,
+            |_, intents| {
+                intents[0].length = 1 << 42;
+                intents[0].before = Side::Zeros;
+            },
+        ];
+        for (case, spoil) in spoil.into_iter().enumerate() {
+            let (mut header, mut intents) = sample();
+            spoil(&mut header, &mut intents);
+            let folder = tempfile::tempdir().unwrap();
+            let error = Journal::create(&folder.path().join("journal"), &header, &intents).unwrap_err();
+            assert!(error.to_string().contains("journal"), "case {case}: {error}");
+        }
     }
 }

@@ -59,6 +59,7 @@ fn read_again(path: &Path) -> std::io::Result<Vec<u8>> {
 /// Has the name of a new file reach the medium too.
 fn sync_folder(path: &Path) -> std::io::Result<()> {
     match path.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => File::open(".")?.sync_all(),
         Some(folder) => File::open(folder)?.sync_all(),
         None => Ok(()),
     }

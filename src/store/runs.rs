@@ -40,11 +40,20 @@ impl Store {
     /// # Errors
     /// The folder cannot be made.
     pub fn make(&self) -> Result<()> {
-        // The store holds copies of registry hives: nobody else's to read.
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.root)
+        // One after the other, so that each name reaches the medium: the record lies below all of them. The store holds
+        // copies of registry hives: nobody else's to read.
+        let missing: Vec<&Path> = self.root.ancestors().take_while(|folder| !folder.exists()).collect();
+        missing
+            .into_iter()
+            .rev()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .try_for_each(|folder| {
+                match DirBuilder::new().mode(0o700).create(folder) {
+                    Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e),
+                    _ => {}
+                }
+                sync_folder(folder)
+            })
             .doing("make the store")
             .map_err(|e| e.device(&self.root).hint("give another place with --store"))
     }
@@ -87,7 +96,11 @@ impl Store {
             flock(&lock, FlockOperation::LockExclusive)
                 .map_err(std::io::Error::from)
                 .doing("lock the store")?;
-            let next = self.runs()?.first().and_then(|run| number_of(&run.id)).map_or(1, |number| number + 1);
+            let next = self
+                .runs()?
+                .first()
+                .and_then(|run| number_of(&run.id))
+                .map_or(1, |number| number.saturating_add(1));
             let id = format!("{next:04}-{}", now.strftime("%Y%m%d-%H%M%S"));
             let path = self.root.join(&id);
             DirBuilder::new()
@@ -123,6 +136,11 @@ impl RunFolder {
     /// It cannot be read, or is damaged; a torn one that allowed no write yet is no error.
     pub fn load(&self) -> Result<Loaded> {
         Journal::load(&self.journal_path()).map_err(|e| e.within(format!("use the run {}", self.id)))
+    }
+
+    /// Whether the run came to its report, which is written last.
+    pub fn has_report(&self) -> bool {
+        self.path.join("report.json").exists()
     }
 
     /// The header of a journal that is damaged behind it, if the header itself is sound.

@@ -1,0 +1,434 @@
+//! The runs of a store held against a disk: which belong to it, in which state it is of each, and how each change stands.
+//!
+//! All of it is told from the disk's bytes and values, never from a mark in the store.
+
+use crate::change::{Change, FileChange, FileId, ValueChange, ValueData, ValueEdit, VolumeId};
+use crate::cleanup::inspect::{Exam, HiveExam, MAX_HIVE, Opened};
+use crate::cleanup::plan::without_pairs;
+use crate::cleanup::state::{Fit, State};
+use crate::digest::Sha256;
+use crate::error::{Error, Result};
+use crate::hive::Hive;
+use crate::store::journal::{Journal, Loaded, RecordedChange, RunKind, Side, TouchedFile};
+use crate::store::quarantine::{Quarantine, name_of};
+use crate::store::{RunFolder, Store};
+use crate::volume::FileFacts;
+
+const SECTOR: u64 = 512;
+const OTHER_FILE: &str = "its MFT record is no longer that file";
+
+/// A run of a store, held against a disk that it belongs to.
+pub struct RunOnDisk {
+    /// Its folder.
+    pub run: RunFolder,
+    /// Its journal.
+    pub journal: Journal,
+    /// For each of its volumes, the volume of the exam; none where the target does not have it.
+    volumes: Vec<Option<usize>>,
+    /// All of its writes together, as far as the target has their volumes.
+    whole: State,
+    /// The writes of each of its files; none where the target does not have the volume.
+    pub(super) files: Vec<Option<Fit>>,
+    /// The bytes that its journal names.
+    pub(super) quarantine: Quarantine,
+}
+
+/// How one change of a run stands on the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// As the run left it, or half done.
+    InForce,
+    /// As it was before the run.
+    TakenBack,
+    /// Neither: in words.
+    Changed(String),
+}
+
+/// A file that lacks some or all of its bytes.
+pub(super) struct InertFile {
+    pub(super) id: FileId,
+    pub(super) now: Vec<u8>,
+    pub(super) original: Vec<u8>,
+}
+
+/// The runs of a store, held against a patient.
+#[derive(Default)]
+pub struct Runs {
+    /// Those that belong to it, newest first.
+    pub held: Vec<RunOnDisk>,
+    /// What there is to know of others, and needs nothing to be done.
+    pub notes: Vec<String>,
+    /// Why runs that may belong to it cannot be used: where there are any, nobody can say that nothing is left.
+    pub unusable: Vec<Unusable>,
+}
+
+/// A run that cannot be used.
+pub struct Unusable {
+    /// RUN-ID.
+    pub id: String,
+    /// Why.
+    pub why: String,
+}
+
+/// The runs of the store that belong to this patient, and what is wrong with others.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn runs_of(store: &Store, exam: &Exam) -> Result<Runs> {
+    let mut runs = Runs::default();
+    for run in store.runs()? {
+        let id = run.id().to_owned();
+        let mut unusable = |why: String| runs.unusable.push(Unusable { id: id.clone(), why });
+        match run.load() {
+            Ok(Loaded::Ready(journal)) => match RunOnDisk::hold(run, journal, exam) {
+                Ok(held) => runs.held.extend(held),
+                Err(error) => unusable(format!("the run {id} cannot be used: {error}")),
+            },
+            // A run that ended has a report, and had a journal.
+            Ok(Loaded::NeverReady(_)) if run.has_report() => {
+                unusable(format!(
+                    "the run {id} has a report, but its journal is gone or torn: the store is damaged"
+                ));
+            }
+            Ok(Loaded::NeverReady(_)) => {
+                runs.notes.push(format!("the run {id} was cut before it wrote anything to a disk"));
+            }
+            Err(error) => match run_volumes(&run) {
+                Some(volumes) if !volumes.iter().any(|volume| is_on(volume, exam)) => {
+                    runs.notes.push(format!("the run {id} is damaged, and of another disk: {error}"));
+                }
+                _ => unusable(error.to_string()),
+            },
+        }
+    }
+    Ok(runs)
+}
+
+/// The volumes of a run whose journal is damaged behind its first record.
+fn run_volumes(run: &RunFolder) -> Option<Vec<VolumeId>> {
+    run.load_header().map(|header| header.volumes)
+}
+
+/// Whether a volume of this identity is among those that were inspected.
+fn is_on(wanted: &VolumeId, exam: &Exam) -> bool {
+    let same = |id: VolumeId| id.serial == wanted.serial && id.size == wanted.size;
+    exam.volumes.iter().filter_map(|volume| volume.id).any(same)
+}
+
+impl RunOnDisk {
+    /// Holds a run against a disk; none where it belongs to another one.
+    fn hold(run: RunFolder, journal: Journal, exam: &Exam) -> Result<Option<Self>> {
+        let find = |wanted: &VolumeId| {
+            let fits = |volume: &&(usize, VolumeId)| {
+                volume.1.serial == wanted.serial && volume.1.size == wanted.size
+            };
+            let known: Vec<_> = exam
+                .volumes
+                .iter()
+                .enumerate()
+                .filter_map(|(index, volume)| Some((index, volume.id?)))
+                .collect();
+            let same_start = known.iter().filter(fits).find(|(_, id)| id.start == wanted.start);
+            same_start.or_else(|| known.iter().find(fits)).map(|(index, _)| *index)
+        };
+        let volumes: Vec<Option<usize>> = journal.header.volumes.iter().map(find).collect();
+        if volumes.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        let quarantine = quarantine_of(&run, &journal)?;
+        let mut held = Self { run, journal, volumes, whole: State::Foreign, files: Vec::new(), quarantine };
+        for index in 0..held.journal.header.files.len() {
+            let mut fit = held.fit(exam, index)?;
+            if let Some(fit) = fit.as_mut().filter(|_| !held.is_in_place(exam, index)) {
+                // What lies at its places is no longer this file's, whatever it is.
+                fit.state = State::Foreign;
+            }
+            held.files.push(fit);
+        }
+        held.whole = held.combined();
+        let known = held.files.iter().flatten().any(|fit| fit.state != State::Foreign);
+        let belongs = known || held.identities_fit(exam);
+        Ok(belongs.then_some(held))
+    }
+
+    /// The writes of one file, held against its volume; none where the target does not have that.
+    fn fit(&self, exam: &Exam, index: usize) -> Result<Option<Fit>> {
+        let Some(file) = self.journal.header.files.get(index) else { return Ok(None) };
+        if self.exam_volume(file).is_none() {
+            return Ok(None);
+        }
+        let opened = self.opened(exam, file)?;
+        let intents = self.journal.intents.iter().filter(|intent| intent.file == index);
+        Fit::of(intents, &self.quarantine, &mut |place, buf| opened.reader.read_at(place, buf)).map(Some)
+    }
+
+    /// Whether a file still lies where the run wrote it: every place of the journal is the same part of the same file.
+    /// The journal's own numbers were checked when it was read.
+    fn is_in_place(&self, exam: &Exam, index: usize) -> bool {
+        let Some(file) = self.journal.header.files.get(index) else { return false };
+        let Ok(now) = self.opened(exam, file).and_then(|opened| opened.ntfs.extents(file.id)) else {
+            return false;
+        };
+        let intents = self.journal.intents.iter().filter(|intent| intent.file == index);
+        let mut sectors = intents.flat_map(|intent| intent.sectors());
+        sectors.all(|place| {
+            file.offset_of(place)
+                .is_some_and(|offset| now.place(offset, SECTOR).is_ok_and(|now| now == place))
+        })
+    }
+
+    /// The state of the whole from the states of its files, which are written one after the other.
+    fn combined(&self) -> State {
+        let states: Vec<State> = self.files.iter().flatten().map(|fit| fit.state).collect();
+        let done = states.iter().take_while(|state| **state == State::After).count();
+        match states.get(done..) {
+            Some([]) => State::After,
+            Some(rest) if rest.iter().all(|s| *s == State::Before) => {
+                if done == 0 {
+                    State::Before
+                } else {
+                    State::Between
+                }
+            }
+            Some([State::Between, rest @ ..]) if rest.iter().all(|s| *s == State::Before) => State::Between,
+            _ => State::Foreign,
+        }
+    }
+
+    pub(super) fn opened<'a>(&self, exam: &'a Exam, file: &TouchedFile) -> Result<&'a Opened> {
+        self.exam_volume(file)
+            .and_then(|index| exam.volumes.get(index)?.opened.as_ref())
+            .ok_or_else(|| Error::refused("read the volume of the run", "it was not opened"))
+    }
+
+    pub(super) fn exam_volume(&self, file: &TouchedFile) -> Option<usize> {
+        self.volumes.get(file.volume).copied().flatten()
+    }
+
+    /// Whether any file that the run wrote is still there under its identity and name.
+    fn identities_fit(&self, exam: &Exam) -> bool {
+        self.journal.header.files.iter().any(|file| {
+            let facts = self.opened(exam, file).ok().and_then(|opened| opened.ntfs.facts(file.id).ok()?);
+            facts.is_some_and(|facts| facts.paths.contains(&file.path))
+        })
+    }
+
+    /// Whether the disk was left in the midst of this run, or of taking it back. A sector that cannot be read counts only
+    /// while the end of the run is not recorded: later it is a disk that is failing, and no reason to bring a worm back.
+    pub fn is_unfinished(&self) -> bool {
+        let fits = || self.files.iter().flatten();
+        let torn = self.journal.closed.is_none()
+            && fits().any(|fit| fit.unreadable > 0 && fit.state != State::Foreign);
+        torn || self.whole == State::Between || fits().any(|fit| fit.state == State::Between)
+    }
+
+    /// How well the bytes of the disk prove that it was this run that wrote them: wholly, in a hive at least, or not.
+    /// A file's zeros prove little, for the runs of two disks write the same.
+    pub fn proof(&self) -> u8 {
+        let journal = &self.journal;
+        let is_hive = |index: usize| {
+            let mut changes = journal.header.changes.iter().filter(|recorded| recorded.file == index);
+            changes.any(|recorded| matches!(recorded.change, Change::Value(_)))
+        };
+        let fits = |(index, fit): (usize, &Option<Fit>)| {
+            fit.as_ref().is_some_and(|fit| fit.state != State::Foreign) && is_hive(index)
+        };
+        match self.whole {
+            State::Foreign => u8::from(self.files.iter().enumerate().any(fits)),
+            _ => 2,
+        }
+    }
+
+    /// Whether this run and another wrote a file of the same place and name: runs of disks that were imaged from one
+    /// master do.
+    pub fn shares_a_file(&self, other: &Self) -> bool {
+        let key = |run: &Self, file: &TouchedFile| (run.exam_volume(file), file.path.clone());
+        self.journal.header.files.iter().any(|file| {
+            self.exam_volume(file).is_some()
+                && other.journal.header.files.iter().any(|theirs| key(other, theirs) == key(self, file))
+        })
+    }
+
+    /// Whether this run is itself the taking back of another.
+    pub fn is_undo(&self) -> bool {
+        matches!(self.journal.header.kind, RunKind::Undo { .. })
+    }
+
+    /// How each change of one file stands.
+    pub(super) fn standings(&self, exam: &Exam, index: usize) -> Vec<(&Change, Standing)> {
+        let of_file = |recorded: &&RecordedChange| recorded.file == index;
+        let changes = self.journal.header.changes.iter().filter(of_file).map(|recorded| &recorded.change);
+        let Some(file) = self.journal.header.files.get(index) else { return Vec::new() };
+        let Some(Some(fit)) = self.files.get(index) else {
+            let missing =
+                || Standing::Changed("the target does not have the volume that holds it".to_owned());
+            return changes.map(|change| (change, missing())).collect();
+        };
+        let hive = HiveNow::read(self, exam, file);
+        changes
+            .map(|change| {
+                let standing = match (fit.state, change) {
+                    (State::Before, _) if fit.unreadable == 0 => Standing::TakenBack,
+                    (State::Before, _) => Standing::InForce,
+                    (State::After | State::Between, _) => Standing::InForce,
+                    (_, Change::File(change)) => match self.inert_file(exam, file, index, change) {
+                        Ok(Some(_)) => Standing::InForce,
+                        Ok(None) => Standing::TakenBack,
+                        Err(error) => Standing::Changed(error.to_string()),
+                    },
+                    (State::Foreign, Change::Value(change)) => match &hive {
+                        Ok(hive) => hive.standing(change),
+                        Err(error) => Standing::Changed(error.to_string()),
+                    },
+                };
+                (change, standing)
+            })
+            .collect()
+    }
+
+    /// How every change stands.
+    pub fn all_standings(&self, exam: &Exam) -> Vec<(&Change, Standing)> {
+        (0..self.journal.header.files.len()).flat_map(|index| self.standings(exam, index)).collect()
+    }
+
+    /// What the volume tells of a file that this run wrote; none where its record is another file by now.
+    fn same_file(&self, exam: &Exam, file: &TouchedFile) -> Result<Option<FileFacts>> {
+        let facts = self.opened(exam, file)?.ntfs.facts(file.id)?;
+        Ok(facts.filter(|facts| facts.size == file.size && !facts.is_directory))
+    }
+
+    /// The sectors of an inert file that lack their bytes, with all that is needed to give them back; none where it
+    /// has all of its bytes.
+    ///
+    /// Refused where its record is another file by now, or where it holds anything but its bytes and zeros.
+    pub(super) fn inert_file(
+        &self,
+        exam: &Exam,
+        file: &TouchedFile,
+        index: usize,
+        change: &FileChange,
+    ) -> Result<Option<InertFile>> {
+        let kept = self.run.path().join("quarantine").join(name_of(index));
+        let refuse = |why: &str| {
+            Error::refused("give the file its bytes back", why)
+                .path(&file.path)
+                .hint(format!("its bytes lie encoded in {}", kept.display()))
+        };
+        let opened = self.opened(exam, file)?;
+        let facts = self.same_file(exam, file)?.ok_or_else(|| refuse(OTHER_FILE))?;
+        let now = opened.ntfs.read(file.id, file.size)?;
+        if Sha256::of(&now) == change.digests.sha256 {
+            return Ok(None);
+        }
+        let original = self.quarantine.bytes(self.run.id(), &name_of(index), 0, file.size)?;
+        let sector = SECTOR as usize;
+        let fits = now
+            .chunks(sector)
+            .zip(original.chunks(sector))
+            .all(|(now, original)| now == original || now.iter().all(|&byte| byte == 0));
+        if !fits {
+            return Err(refuse("it is no longer inert: something else was written into it"));
+        }
+        Ok(Some(InertFile { id: facts.id, now, original }))
+    }
+}
+
+/// The bytes that a journal names, from its own folder and from those of earlier runs.
+fn quarantine_of(run: &RunFolder, journal: &Journal) -> Result<Quarantine> {
+    let mut quarantine = Quarantine::default();
+    // Also what is not read below must be what the journal says: a store that was changed in one place is not trusted.
+    run.check_stored(journal)?;
+    let sides = journal.intents.iter().flat_map(|intent| [&intent.before, &intent.after]);
+    let mut wanted: Vec<(&str, &str)> = sides
+        .filter_map(|side| match side {
+            Side::Quarantined { run, name, .. } => Some((run.as_str(), name.as_str())),
+            Side::Bytes(_) | Side::Zeros => None,
+        })
+        .collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    for (id, name) in wanted {
+        let folder = run.sibling(id)?;
+        let stored = if id == run.id() {
+            journal.header.stored.clone()
+        } else {
+            match folder.load()? {
+                Loaded::Ready(journal) => journal.header.stored,
+                Loaded::NeverReady(_) => Vec::new(),
+            }
+        };
+        let path = std::path::Path::new("quarantine").join(name);
+        let stored = stored.iter().find(|stored| stored.name == path).ok_or_else(|| {
+            Error::refused("read the quarantine", "the journal does not name the file").path(name)
+        })?;
+        quarantine.add(id, name, folder.kept(stored)?);
+    }
+    Ok(quarantine)
+}
+
+/// A hive of the patient as it is now.
+pub(super) struct HiveNow<'a> {
+    pub(super) exam: Option<&'a HiveExam>,
+    pub(super) hive: Hive,
+}
+
+impl<'a> HiveNow<'a> {
+    pub(super) fn read(run: &RunOnDisk, exam: &'a Exam, file: &TouchedFile) -> Result<Self> {
+        let opened = run.opened(exam, file)?;
+        let facts = opened.ntfs.find(&file.path)?.ok_or_else(|| {
+            Error::refused("read the hive", "there is no such file any more").path(&file.path)
+        })?;
+        let hive = Hive::parse(opened.ntfs.read(facts.id, MAX_HIVE)?).map_err(|e| e.path(&file.path))?;
+        if let Some(dirty) = hive.dirty() {
+            return Err(Error::refused("take the value back", format!("the hive is dirty ({dirty})"))
+                .path(&file.path)
+                .hint("start that Windows once and shut it down properly, then undo again"));
+        }
+        let exam = run.exam_volume(file).and_then(|index| exam.volumes.get(index)).and_then(|volume| {
+            volume.installs.iter().flat_map(|i| i.hives.values()).find(|h| h.facts.id == facts.id)
+        });
+        Ok(Self { exam, hive })
+    }
+
+    fn value(&self, change: &ValueChange) -> Result<Option<ValueData>> {
+        let Some(key) = self.hive.key(&change.key)? else { return Ok(None) };
+        key.value(&change.name)?.map(|value| value.data()).transpose()
+    }
+
+    fn standing(&self, change: &ValueChange) -> Standing {
+        let now = match self.value(change) {
+            Ok(now) => now,
+            Err(error) => return Standing::Changed(error.to_string()),
+        };
+        if now == change.before {
+            return Standing::TakenBack;
+        }
+        if now.as_ref() == change.after() {
+            return Standing::InForce;
+        }
+        if !change.pairs.is_empty() {
+            // A list that others write too: only our pairs count, and Windows takes them out as it carries them out.
+            return match now.as_ref().map(|now| without_pairs(change, now)) {
+                Some(Ok((_, true))) => Standing::InForce,
+                Some(Ok((_, false))) | None => Standing::TakenBack,
+                Some(Err(why)) => Standing::Changed(why),
+            };
+        }
+        let now = now.map_or_else(|| "gone".to_owned(), |value| value.to_string());
+        Standing::Changed(format!("{} is {now} now, which this run did not write", change.place()))
+    }
+
+    /// The change that takes one change back, from what the value is now.
+    pub(super) fn reverse(&self, change: &ValueChange) -> Result<ValueChange, String> {
+        let now = self.value(change).map_err(|error| error.to_string())?;
+        let to = match &now {
+            Some(now) if !change.pairs.is_empty() => without_pairs(change, now)?.0,
+            _ => change.before.clone(),
+        };
+        let edit = match to {
+            Some(to) => ValueEdit::Set { to },
+            None => ValueEdit::Delete,
+        };
+        Ok(ValueChange { before: now, edit, pairs: Vec::new(), ..change.clone() })
+    }
+}
