@@ -222,21 +222,17 @@ impl RunOnDisk {
         torn || self.whole == State::Between || fits().any(|fit| fit.state == State::Between)
     }
 
-    /// How well the bytes of the disk prove that it was this run that wrote them: wholly, in a hive at least, or not.
-    /// A file's zeros prove little, for the runs of two disks write the same.
-    pub fn proof(&self) -> u8 {
-        let journal = &self.journal;
+    /// Whether the bytes of the disk prove that it was this run that wrote them: a hive holds its sectors, whose times no
+    /// other run writes. A file's zeros prove nothing, and neither does a hive that is as before the run.
+    pub fn is_proven(&self) -> bool {
         let is_hive = |index: usize| {
-            let mut changes = journal.header.changes.iter().filter(|recorded| recorded.file == index);
+            let mut changes = self.journal.header.changes.iter().filter(|recorded| recorded.file == index);
             changes.any(|recorded| matches!(recorded.change, Change::Value(_)))
         };
-        let fits = |(index, fit): (usize, &Option<Fit>)| {
-            fit.as_ref().is_some_and(|fit| fit.state != State::Foreign) && is_hive(index)
-        };
-        match self.whole {
-            State::Foreign => u8::from(self.files.iter().enumerate().any(fits)),
-            _ => 2,
-        }
+        self.files.iter().enumerate().any(|(index, fit)| {
+            let written = |fit: &Fit| matches!(fit.state, State::After | State::Between);
+            fit.as_ref().is_some_and(written) && is_hive(index)
+        })
     }
 
     /// Whether this run and another wrote a file of the same place and name: runs of disks that were imaged from one

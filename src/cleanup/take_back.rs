@@ -239,11 +239,11 @@ fn choose(runs: Vec<RunOnDisk>, which: &Which, exam: &Exam) -> Option<RunOnDisk>
             };
             // Disks that were imaged from one master have volumes and files of the same identity: where the bytes prove
             // one run on a file, another that its identity and values merely allow is of another disk.
+            let cures = || runs.iter().filter(|run| !run.is_undo());
             let is_anothers = |run: &&RunOnDisk| {
-                run.proof() == 0 && runs.iter().any(|other| other.proof() > 0 && other.shares_a_file(run))
+                !run.is_proven() && cures().any(|other| other.is_proven() && other.shares_a_file(run))
             };
-            let mut cures = runs.iter().filter(|run| !run.is_undo());
-            cures.find(|run| in_force(run) && !is_anothers(run))?.run.id().to_owned()
+            cures().find(|run| in_force(run) && !is_anothers(run))?.run.id().to_owned()
         }
     };
     runs.into_iter().find(|run| run.run.id() == id)
