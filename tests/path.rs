@@ -16,8 +16,8 @@ use std::process::Command;
 
 use common::hives::{by_hivexml, by_regf, differences, merge, multi, reg_hex, value};
 use common::{
-    Case, DELETION, Journal, OLE, PENDING, PRACTICE, RUN, RUN_VALUE, Ran, SECTOR, SESSION, SOFTWARE, SYSTEM,
-    WORM, changed_sectors, quarantined, utf16,
+    Case, DELETION, Journal, OLE, PENDING, PRACTICE, RUN, RUN_VALUE, Ran, SECTOR, SESSION, SOFTWARE, START,
+    SYSTEM, WORM, changed_sectors, quarantined, utf16,
 };
 
 /// Everything that opens, mounts, writes, or could change a file by its name.
@@ -382,6 +382,53 @@ fn bytes_tell_and_names_do_not() {
     ran.require(case.file("WINDOWS/system32/harmless.exe").iter().all(|&byte| byte == 0), "zeros");
     let ran = case.undo(&[]).exits(0);
     case.must_be_as_at_first(&ran);
+}
+
+/// Where the MFT records of a practice disk lie, from its boot sector; the MFT is in one piece there.
+fn mft(disk: &[u8]) -> usize {
+    let volume = &disk[START..];
+    let cluster = usize::from(u16::from_le_bytes([volume[11], volume[12]])) * usize::from(volume[13]);
+    START + cluster * usize::try_from(u64::from_le_bytes(volume[0x30..0x38].try_into().unwrap())).unwrap()
+}
+
+/// A hive is what the file table and the directories agree on; else nothing of that Windows is written.
+#[test]
+fn a_hive_that_two_records_claim_is_not_told_by_guessing() {
+    const RECORD: usize = 1024;
+    for (hive, role) in [(SOFTWARE, "SOFTWARE"), (SYSTEM, "SYSTEM")] {
+        let Some(mut case) = Case::practice() else { return };
+        case.mounted(true, |root| fs::write(root.join("short-lived"), b"leaves a free record").unwrap());
+        let number = |name: &str| case.listing()[name].split('-').next().unwrap().parse::<usize>().unwrap();
+        let (free, taken) = (number("short-lived"), number(hive));
+        case.mounted(true, |root| fs::remove_file(root.join("short-lived")).unwrap());
+        let mut bytes = case.bytes();
+        let (free, taken) = (mft(&bytes) + free * RECORD, mft(&bytes) + taken * RECORD);
+        assert!(bytes[free..].starts_with(b"FILE") && bytes[free + 22] & 1 == 0, "a free record");
+        let own = bytes[free + 44..free + 48].to_vec();
+        bytes.copy_within(taken..taken + RECORD, free);
+        bytes[free + 44..free + 48].copy_from_slice(&own);
+        let mut must_refuse = |bytes: &[u8], words: &str| {
+            fs::write(&case.disk, bytes).unwrap();
+            case.settle();
+            for ran in [case.scan(), case.clean(&[])] {
+                let ran = ran.exits(2);
+                let problems = ran.at("/targets/0/installs/0/problems").to_string();
+                ran.require(problems.contains(role) && problems.contains(words), words);
+                ran.require(ran.at("/targets/0/installs/0/verdict") == "undetermined", "undetermined");
+                case.must_be_as_at_first(&ran);
+            }
+        };
+        must_refuse(&bytes, "claimed by more than one file");
+        // Only the copy is in use: the directory still leads to the other.
+        bytes[taken + 22] &= !1;
+        must_refuse(&bytes, "and the directory");
+        // With the copy free again all is well: it was the second claim that was refused.
+        bytes[taken + 22] |= 1;
+        bytes[free + 22] &= !1;
+        fs::write(&case.disk, &bytes).unwrap();
+        case.settle();
+        case.clean(&[]).exits(0);
+    }
 }
 
 #[test]
