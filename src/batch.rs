@@ -66,17 +66,19 @@ pub fn execute(options: &Options) -> Result<u8> {
         Task::Undo { which, only } => undo(patient, &settings, (which, *only), &mut decide, &mut show),
         Task::Scan | Task::ListRuns | Task::List => scan(patient, &settings, &mut show),
     })?;
-    out(&if options.json { report.to_json()? } else { render(&report) })?;
-    if let Some(files) = &mut reports {
-        files.write(&report)?;
-    }
-    keep_report(&report, &runs)?;
+    let text = if options.json { report.to_json()? } else { render(&report) };
+    // The disk is written by now: wherever the report can still go it goes, the copy that lasts longest first.
+    let kept = keep_report(&report, &runs);
+    let filed = reports.as_mut().map_or(Ok(()), |files| files.write(&report));
+    let printed = out(&text);
+    kept.and(filed).and(printed)?;
     Ok(report.exit_code)
 }
 
 /// Prints to standard output; a reader that has had enough is no failure.
 fn out(text: &str) -> Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.doing("print"),
     }
@@ -207,14 +209,14 @@ impl ReportFiles {
     }
 
     fn write(&mut self, report: &Report) -> Result<()> {
-        for ((file, path), content) in [(&mut self.json, report.to_json()?), (&mut self.text, render(report))]
-        {
+        let write = |(file, path): &mut (File, std::path::PathBuf), content: String| {
             file.write_all(content.as_bytes())
                 .and_then(|()| file.sync_all())
                 .doing("write the report")
-                .map_err(|e| e.device(&*path))?;
-        }
-        Ok(())
+                .map_err(|e| e.device(&*path))
+        };
+        let json = report.to_json().and_then(|text| write(&mut self.json, text));
+        json.and(write(&mut self.text, render(report)))
     }
 }
 

@@ -271,6 +271,31 @@ fn a_reader_that_has_had_enough_is_no_failure() {
     assert_eq!(output.status.code(), Some(1));
 }
 
+/// The cure is done when the report is printed: what cannot be printed is kept all the same, and said.
+#[test]
+fn a_full_standard_output_loses_no_report() {
+    let Some(case) = Case::practice() else { return };
+    let (store, reports) = (case.store(), case.path("reports"));
+    let mut words = vec!["clean", "--yes", "--json", "--store", store.to_str().unwrap()];
+    words.extend(["--report-dir", reports.to_str().unwrap()]);
+    let mut command = case.on_disk(&words);
+    command.stdout(fs::File::options().write(true).open("/dev/full").unwrap());
+    let ran = Ran::of(&mut command).exits(2);
+    ran.says("cannot print");
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(&reports).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.push(case.runs()[0].join("report.json"));
+    ran.require(files.len() == 3, "two files for the report, and one in the store");
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        ran.require(text.to_lowercase().contains("cleaned"), &format!("the report in {}", file.display()));
+        if file.extension().unwrap() == "json" {
+            must_hash(&ran, serde_json::from_str(&text).unwrap());
+        }
+    }
+    case.undo(&[]).exits(0);
+}
+
 #[test]
 fn many_targets_are_one_report_and_the_worst_counts() {
     let (Some(case), Some(clean)) =

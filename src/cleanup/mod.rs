@@ -139,14 +139,13 @@ pub fn run(
     Ok((Report::new(parts)?, runs))
 }
 
-/// Puts the report beside the journals of the runs that it tells of. Done last, so that a store that fails now loses
-/// nothing but this copy.
+/// Puts the report beside the journals of the runs that it tells of: beside all of them, whichever fails.
 ///
 /// # Errors
-/// The store cannot be written any more.
+/// The store cannot be written any more; the first failure.
 pub fn keep_report(report: &Report, runs: &[RunFolder]) -> Result<()> {
     let json = report.to_json()?;
-    runs.iter().try_for_each(|run| run.write_text("report.json", &json))
+    runs.iter().map(|run| run.write_text("report.json", &json)).fold(Ok(()), Result::and)
 }
 
 /// Inspects and judges; reads only.
