@@ -147,6 +147,7 @@ fn decide(ask: Ask, progress: Progress, plain: bool, question: &Question<'_>) ->
             for (change, why) in &undo.left {
                 text.push_str(&format!("  left: {}: {}\n", printable(&change.to_string()), printable(why)));
             }
+            undo.plan.notes.iter().for_each(|note| text.push_str(&format!("  note: {}\n", printable(note))));
         }
     }
     if progress == Progress::Json && ask != Ask::Terminal {

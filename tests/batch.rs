@@ -83,6 +83,36 @@ fn without_a_terminal_nothing_is_asked_and_nothing_done() {
     }
 }
 
+/// On a terminal of its own, with `answer` typed into it; what was shown there.
+#[track_caller]
+fn on_a_terminal(command: &Command, answer: &str) -> Ran {
+    use std::os::unix::ffi::OsStrExt as _;
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let quoted: Vec<String> =
+        words.map(|word| format!("'{}'", std::str::from_utf8(word.as_bytes()).unwrap())).collect();
+    let mut terminal = Command::new("sh");
+    terminal.args(["-c", "printf '%s\\n' \"$1\" | script -qec \"$2\" /dev/null", "sh", answer]);
+    Ran::of(terminal.arg(quoted.join(" ")))
+}
+
+/// Where the record goes, and how many bytes it takes of how many: part of the question, however progress is shown.
+#[test]
+fn the_question_tells_where_the_record_goes() {
+    let Some(case) = Case::practice() else { return };
+    let store = case.store();
+    let words = ["clean", "--progress", "none", "--store", store.to_str().unwrap()];
+    let ran = on_a_terminal(&case.on_disk(&words), "n").exits(1);
+    let (question, _) = ran.stdout.split_once("Carry it out?").unwrap_or_else(|| ran.fail("a question"));
+    let told = format!("the record goes to {} and takes at most ", store.display());
+    ran.require(
+        question.contains(&told) && question.contains(" free"),
+        "where the record goes, before the yes",
+    );
+    case.must_be_as_at_first(&ran);
+    let ran = on_a_terminal(&case.on_disk(&words), "y").exits(0);
+    ran.require(case.runs().len() == 1, "a run, after a yes");
+}
+
 #[test]
 fn what_this_version_does_not_have_is_refused_in_words() {
     let Some(case) = Case::practice() else { return };

@@ -26,27 +26,28 @@ pub fn clean(patient: &Patient, settings: &Settings, decide: Decide<'_>, sink: S
         return Ok(session.end(None, &[words]));
     }
     let now = (settings.clock)();
-    let plan = plan(&mut session.exam, &session.checks, &settings.policy, filetime(now));
+    let mut plan = plan(&mut session.exam, &session.checks, &settings.policy, filetime(now));
     for note in &plan.notes {
         session.remark(note.clone(), sink);
     }
     if plan.is_empty() {
         return Ok(session.end(None, &[]));
     }
-    let backups = match session.room(&plan) {
-        Ok(room) => {
-            room.words.into_iter().for_each(|words| session.remark(words, sink));
-            room.backups
-        }
+    let (backups, words) = match session.room(&plan) {
+        Ok(room) => (room.backups, room.words),
         Err(error) if settings.dry_run => {
-            session.remark(format!("the plan could not be carried out here: {error}"), sink);
-            false
+            (false, vec![format!("the plan could not be carried out here: {error}")])
         }
         Err(error) => {
             settle_findings(&mut session.exam, Outcome::Left);
             return Ok(session.end(None, &[error.to_string()]));
         }
     };
+    for words in words {
+        // Where the record goes belongs to what is said yes to, however progress is shown.
+        plan.notes.push(words.clone());
+        session.remark(words, sink);
+    }
     let confirmed = match confirm(plan, &mut |plan| decide(&Question::Clean(plan)) && !settings.dry_run) {
         Ok(confirmed) => confirmed,
         Err(plan) => {
