@@ -1,5 +1,6 @@
 //! The unattended front end: one run, events on standard error, the report on standard output, exit code by rule.
 
+use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -51,7 +52,12 @@ pub fn execute(options: &Options) -> Result<u8> {
         Progress::Json | Progress::None => false,
     };
     let mut show = shower(options.progress, plain);
-    let mut decide = |question: &Question<'_>| decide(options.ask, options.progress, plain, question);
+    let warned = Cell::new(None);
+    let mut decide = |question: &Question<'_>| {
+        let yes = decide(options.ask, options.progress, plain, question);
+        warned.set(question.warning().filter(|_| yes));
+        yes
+    };
     if matches!(options.task, Task::ListRuns) {
         for target in &options.targets {
             let patient = Patient::open(target)?;
@@ -63,7 +69,11 @@ pub fn execute(options: &Options) -> Result<u8> {
     }
     let (report, runs) = run(&settings, machine(), &mut |patient| match &options.task {
         Task::Clean => clean(patient, &settings, &mut decide, &mut show),
-        Task::Undo { which, only } => undo(patient, &settings, (which, *only), &mut decide, &mut show),
+        Task::Undo { which, only } => {
+            let mut treated = undo(patient, &settings, (which, *only), &mut decide, &mut show)?;
+            treated.target.remarks.extend(warned.take().map(str::to_owned));
+            Ok(treated)
+        }
         Task::Scan | Task::ListRuns | Task::List => scan(patient, &settings, &mut show),
     })?;
     let text = if options.json { report.to_json()? } else { render(&report) };
@@ -121,8 +131,14 @@ fn words(event: &Event) -> Option<String> {
 }
 
 fn decide(ask: Ask, progress: Progress, plain: bool, question: &Question<'_>) -> bool {
-    if ask == Ask::Yes && !plain {
-        return true;
+    let json = progress == Progress::Json && ask != Ask::Terminal;
+    if json || (ask == Ask::Yes && !plain) {
+        if let Some(warning) = question.warning().filter(|_| ask == Ask::Yes) {
+            let event = json.then(|| serde_json::to_string(&Event::Note { text: warning.to_owned() }).ok());
+            let line = event.flatten().unwrap_or_else(|| format!("warning: {warning}"));
+            let _ = writeln!(std::io::stderr().lock(), "{line}");
+        }
+        return ask == Ask::Yes;
     }
     let mut text = String::new();
     match question {
@@ -138,7 +154,7 @@ fn decide(ask: Ask, progress: Progress, plain: bool, question: &Question<'_>) ->
                     "\nAn earlier run on this disk was cut. It is taken back before anything else:\n",
                 );
             } else {
-                text.push_str("\nThis brings back what the run removed:\n");
+                text.push_str("\nThe plan:\n");
             }
             text.push_str(&format!("  run {}\n", undo.run_id));
             for change in undo.plan.changes() {
@@ -150,8 +166,8 @@ fn decide(ask: Ask, progress: Progress, plain: bool, question: &Question<'_>) ->
             undo.plan.notes.iter().for_each(|note| text.push_str(&format!("  note: {}\n", printable(note))));
         }
     }
-    if progress == Progress::Json && ask != Ask::Terminal {
-        return ask == Ask::Yes;
+    if let Some(warning) = question.warning() {
+        text.push_str(&format!("  warning: {warning}\n"));
     }
     // What cannot be shown cannot be asked for; the answer is then no.
     if write!(std::io::stderr().lock(), "{text}").is_err() {

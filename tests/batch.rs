@@ -113,6 +113,34 @@ fn the_question_tells_where_the_record_goes() {
     ran.require(case.runs().len() == 1, "a run, after a yes");
 }
 
+/// Only an undo that brings the worm or its start back says so; then whoever answers, and in the report.
+#[test]
+fn an_undo_warns_of_what_it_brings_back() {
+    const WARNING: &str = "this brings back what the run removed";
+    let Some(case) = Case::practice() else { return };
+    let store = case.store();
+    let place = ["--store", store.to_str().unwrap()];
+    for only in ["all", "protection", "files"] {
+        let warns = only != "protection";
+        fs::write(&case.disk, &case.original).unwrap();
+        case.clean(&[]).exits(0);
+        let undo = [&["undo", "--progress", "none", "--only", only][..], &place].concat();
+        let ran = on_a_terminal(&case.on_disk(&undo), "n").exits(2);
+        let (question, _) = ran.stdout.split_once("Carry it out?").unwrap_or_else(|| ran.fail("a question"));
+        ran.require(question.contains(WARNING) == warns, "the warning before the yes, where it is true");
+        let ran = case.undo(&["--only", only]).exits(0);
+        ran.require(ran.stderr.contains(WARNING) == warns, "the warning on standard error");
+        ran.require(ran.remarks().contains(WARNING) == warns, "the warning in the report");
+    }
+    fs::write(&case.disk, &case.original).unwrap();
+    case.clean(&[]).exits(0);
+    let ran = case.undo(&["--progress", "json"]).exits(0);
+    ran.require(ran.stderr.lines().any(|line| line.contains(WARNING)), "the warning among the events");
+    for line in ran.stderr.lines() {
+        ran.require(serde_json::from_str::<Value>(line).is_ok(), "an event a line");
+    }
+}
+
 #[test]
 fn what_this_version_does_not_have_is_refused_in_words() {
     let Some(case) = Case::practice() else { return };

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+use crate::change::{Change, Purpose};
 use crate::error::Result;
 use crate::event::Sink;
 use crate::policy::Policy;
@@ -64,6 +65,23 @@ pub enum Question<'a> {
     Undo(&'a Undo),
     /// Taking back a run that was cut, before anything else.
     TakeBackFirst(&'a Undo),
+}
+
+impl Question<'_> {
+    /// What must be said whoever answers, be it `--yes`: that an undo brings back what the run removed. None where it
+    /// does not, as with the protection alone.
+    pub fn warning(&self) -> Option<&'static str> {
+        let brings_back = |change: &Change| match change {
+            Change::File(_) => true,
+            Change::Value(value) => value.purpose == Purpose::Disinfection,
+        };
+        match self {
+            Self::Undo(undo) if undo.plan.changes().any(brings_back) => Some(
+                "this brings back what the run removed: do not start that Windows with a network connected",
+            ),
+            Self::Clean(_) | Self::Undo(_) | Self::TakeBackFirst(_) => None,
+        }
+    }
 }
 
 /// Answers a question: true is yes.
