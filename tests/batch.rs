@@ -154,6 +154,17 @@ fn what_this_version_does_not_have_is_refused_in_words() {
 }
 
 #[test]
+fn hash_sets_are_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["set.hdb", "set.HSB"] {
+        let path = folder.path().join(name);
+        fs::write(&path, "5ae700c1dffb00cef492844a4db6cd69:6176:Worm.Blaster.A\n").unwrap();
+        let ran = plainly(&["scan", "--signatures", path.to_str().unwrap(), "x"]).exits(2);
+        ran.says("ClamAV hash sets are not read yet").says("TOML").says(name);
+    }
+}
+
+#[test]
 fn a_target_that_is_not_there_is_undetermined() {
     for command in ["scan", "clean"] {
         let folder = tempfile::tempdir().unwrap();
@@ -303,6 +314,12 @@ fn progress_is_on_standard_error_and_never_on_the_other() {
     let ran = Ran::of(&mut case.on_disk(&["scan", "--json", "--progress", "plain"])).exits(1);
     ran.json();
     ran.require(ran.stderr.contains("looking at"), "lines of progress");
+    let ran = Ran::of(&mut case.on_disk(&["scan", "--json", "-v", "--color", "always"])).exits(1);
+    ran.json();
+    ran.require(
+        ran.stderr.contains("looking at") && !ran.stderr.contains('\u{1b}'),
+        "the same, and no colour",
+    );
     let ran = Ran::of(&mut case.on_disk(&["scan", "--json", "--progress", "json"])).exits(1);
     ran.json();
     ran.require(!ran.stderr.is_empty(), "events");
