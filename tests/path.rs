@@ -14,6 +14,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
+use deblast::change::HiveRole;
+use deblast::checks;
+use deblast::cleanup::discover::Patient;
+use deblast::cleanup::inspect::inspect;
+use deblast::cleanup::plan::plan;
+use deblast::policy::Policy;
+use deblast::threat::Signatures;
+
 use common::hives::{by_hivexml, by_regf, differences, merge, multi, reg_hex, value};
 use common::{
     Case, DELETION, Journal, OLE, PENDING, PRACTICE, RUN, RUN_VALUE, Ran, SECTOR, SESSION, SOFTWARE, START,
@@ -332,6 +340,53 @@ fn others_pending_operations_are_kept_and_come_back() {
     let ran = case.undo(&[]).exits(0);
     ran.require(value(&case.file(SYSTEM), SESSION, PENDING) == Some((7, data)), "others' pairs exactly");
     case.must_be_as_at_first(&ran);
+}
+
+#[test]
+fn a_deletion_that_is_pending_already_is_told_so() {
+    let Some(mut case) = Case::practice() else { return };
+    let data = multi(&[DELETION, ""]);
+    case.edit_hive(SYSTEM, &format!("[\\{SESSION}]\n{}", reg_hex(PENDING, 7, &data)));
+    case.settle();
+    let system = case.file(SYSTEM);
+    let ran = case.clean(&[]).exits(0);
+    ran.require(case.file(SYSTEM) == system, "SYSTEM not to be touched");
+    let name = ran.finding("worm_file")["evidence"]["name"].as_str().unwrap().to_owned();
+    ran.require(
+        name.starts_with("pending: ") && name.contains("was there before"),
+        "pending, by another's entry",
+    );
+    ran.require(!ran.remarks().contains("name stays"), "no word of a name that stays");
+    let ran = case.undo(&[]).exits(0);
+    case.must_be_as_at_first(&ran);
+}
+
+/// Whatever keeps the name's removal from being planned costs the name only, and never the cure.
+#[test]
+fn a_system_hive_that_cannot_be_edited_costs_only_the_name() {
+    let Some(case) = Case::practice() else { return };
+    let patient = Patient::open(&case.disk).unwrap();
+    let mut signatures = Signatures::builtin().unwrap();
+    signatures.add_file(PRACTICE.as_ref()).unwrap();
+    let checks = checks::all(&signatures);
+    let planned = |role: Option<HiveRole>| {
+        let mut exam = inspect(&patient, &checks, &mut |_| {}).unwrap();
+        let install = exam.volumes[0].installs.first_mut().unwrap();
+        // As if the hive had read otherwise when it was inspected: its edit is refused.
+        role.map(|role| install.hives.get_mut(&role).unwrap().sha256 = None);
+        let plan = plan(&mut exam, &checks, &Policy::default(), 0);
+        let files: Vec<String> =
+            plan.actions.iter().map(|action| action.path.file_name().to_owned()).collect();
+        (files, plan, exam.volumes[0].installs[0].refused.clone())
+    };
+    assert_eq!(planned(None).0, ["msblast.exe", "software", "system"]);
+    let (files, plan, refused) = planned(Some(HiveRole::System));
+    assert_eq!((files.as_slice(), refused), (&["msblast.exe".to_owned(), "software".to_owned()][..], None));
+    assert!(plan.notes.iter().any(|note| note.contains("name stays") && note.contains("reads differently")));
+    assert!(plan.names.iter().any(|(_, words)| words.starts_with("stays: ")), "{:?}", plan.names);
+    let (files, plan, refused) = planned(Some(HiveRole::Software));
+    assert!(files.is_empty() && plan.is_empty(), "half a cure is none: {files:?}");
+    assert!(refused.unwrap().contains("reads differently"));
 }
 
 #[test]

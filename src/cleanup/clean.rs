@@ -97,6 +97,7 @@ fn note_outcomes(exam: &mut Exam, plan: &Plan, results: &[Verified], remove: Rem
         let good = result.is_some_and(|result| result.wrong.is_none());
         for (change, asked) in &action.changes {
             for &(install, finding) in asked {
+                let planned = plan.names.iter().find(|(asked, _)| *asked == (install, finding));
                 let finding = installs.get_mut(install).and_then(|install| install.findings.get_mut(finding));
                 let Some(finding) = finding else { continue };
                 if matches!(change, Change::Value(value) if value.purpose == Purpose::NameRemoval) {
@@ -118,10 +119,11 @@ fn note_outcomes(exam: &mut Exam, plan: &Plan, results: &[Verified], remove: Rem
                     finding.why.push_str(&format!("; {wrong}"));
                 }
                 if matches!(change, Change::File(_)) && finding.facts.name.is_none() {
-                    finding.facts.name = Some(match remove {
-                        Remove::Never => "stays: it was asked for".to_owned(),
-                        Remove::AtBoot => "stays: see the remarks on this disk for the reason".to_owned(),
-                    });
+                    finding.facts.name = match remove {
+                        Remove::Never => Some("stays: it was asked for".to_owned()),
+                        // Else a change in SYSTEM, which comes behind the files, has it deleted.
+                        Remove::AtBoot => planned.map(|(_, words)| words.clone()),
+                    };
                 }
             }
         }
