@@ -1,5 +1,6 @@
 //! The unattended front end: one run, events on standard error, the report on standard output, exit code by rule.
 
+use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -51,7 +52,12 @@ pub fn execute(options: &Options) -> Result<u8> {
         Progress::Json | Progress::None => false,
     };
     let mut show = shower(options.progress, plain);
-    let mut decide = |question: &Question<'_>| decide(options.ask, options.progress, plain, question);
+    let warned = Cell::new(None);
+    let mut decide = |question: &Question<'_>| {
+        let yes = decide(options.ask, options.progress, plain, question);
+        warned.set(question.warning().filter(|_| yes));
+        yes
+    };
     if matches!(options.task, Task::ListRuns) {
         for target in &options.targets {
             let patient = Patient::open(target)?;
@@ -63,20 +69,26 @@ pub fn execute(options: &Options) -> Result<u8> {
     }
     let (report, runs) = run(&settings, machine(), &mut |patient| match &options.task {
         Task::Clean => clean(patient, &settings, &mut decide, &mut show),
-        Task::Undo { which, only } => undo(patient, &settings, (which, *only), &mut decide, &mut show),
+        Task::Undo { which, only } => {
+            let mut treated = undo(patient, &settings, (which, *only), &mut decide, &mut show)?;
+            treated.target.remarks.extend(warned.take().map(str::to_owned));
+            Ok(treated)
+        }
         Task::Scan | Task::ListRuns | Task::List => scan(patient, &settings, &mut show),
     })?;
-    out(&if options.json { report.to_json()? } else { render(&report) })?;
-    if let Some(files) = &mut reports {
-        files.write(&report)?;
-    }
-    keep_report(&report, &runs)?;
+    let text = if options.json { report.to_json()? } else { render(&report) };
+    // The disk is written by now: wherever the report can still go it goes, the copy that lasts longest first.
+    let kept = keep_report(&report, &runs);
+    let filed = reports.as_mut().map_or(Ok(()), |files| files.write(&report));
+    let printed = out(&text);
+    kept.and(filed).and(printed)?;
     Ok(report.exit_code)
 }
 
 /// Prints to standard output; a reader that has had enough is no failure.
 fn out(text: &str) -> Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.doing("print"),
     }
@@ -119,8 +131,14 @@ fn words(event: &Event) -> Option<String> {
 }
 
 fn decide(ask: Ask, progress: Progress, plain: bool, question: &Question<'_>) -> bool {
-    if ask == Ask::Yes && !plain {
-        return true;
+    let json = progress == Progress::Json && ask != Ask::Terminal;
+    if json || (ask == Ask::Yes && !plain) {
+        if let Some(warning) = question.warning().filter(|_| ask == Ask::Yes) {
+            let event = json.then(|| serde_json::to_string(&Event::Note { text: warning.to_owned() }).ok());
+            let line = event.flatten().unwrap_or_else(|| format!("warning: {warning}"));
+            let _ = writeln!(std::io::stderr().lock(), "{line}");
+        }
+        return ask == Ask::Yes;
     }
     let mut text = String::new();
     match question {
@@ -136,7 +154,7 @@ fn decide(ask: Ask, progress: Progress, plain: bool, question: &Question<'_>) ->
                     "\nAn earlier run on this disk was cut. It is taken back before anything else:\n",
                 );
             } else {
-                text.push_str("\nThis brings back what the run removed:\n");
+                text.push_str("\nThe plan:\n");
             }
             text.push_str(&format!("  run {}\n", undo.run_id));
             for change in undo.plan.changes() {
@@ -145,10 +163,11 @@ fn decide(ask: Ask, progress: Progress, plain: bool, question: &Question<'_>) ->
             for (change, why) in &undo.left {
                 text.push_str(&format!("  left: {}: {}\n", printable(&change.to_string()), printable(why)));
             }
+            undo.plan.notes.iter().for_each(|note| text.push_str(&format!("  note: {}\n", printable(note))));
         }
     }
-    if progress == Progress::Json && ask != Ask::Terminal {
-        return ask == Ask::Yes;
+    if let Some(warning) = question.warning() {
+        text.push_str(&format!("  warning: {warning}\n"));
     }
     // What cannot be shown cannot be asked for; the answer is then no.
     if write!(std::io::stderr().lock(), "{text}").is_err() {
@@ -207,14 +226,14 @@ impl ReportFiles {
     }
 
     fn write(&mut self, report: &Report) -> Result<()> {
-        for ((file, path), content) in [(&mut self.json, report.to_json()?), (&mut self.text, render(report))]
-        {
+        let write = |(file, path): &mut (File, std::path::PathBuf), content: String| {
             file.write_all(content.as_bytes())
                 .and_then(|()| file.sync_all())
                 .doing("write the report")
-                .map_err(|e| e.device(&*path))?;
-        }
-        Ok(())
+                .map_err(|e| e.device(&*path))
+        };
+        let json = report.to_json().and_then(|text| write(&mut self.json, text));
+        json.and(write(&mut self.text, render(report)))
     }
 }
 

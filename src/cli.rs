@@ -103,6 +103,12 @@ struct Common {
     /// How progress is shown on standard error
     #[arg(long, value_enum, default_value_t)]
     progress: ProgressArg,
+    /// Show progress where standard error is no terminal too, as --progress plain does
+    #[arg(short, long)]
+    verbose: bool,
+    /// Whether to colour what is shown
+    #[arg(long, value_enum, default_value_t)]
+    color: ColorArg,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -160,6 +166,12 @@ choice!(ProgressArg => Progress {
     Plain => Progress::Plain,
     Json => Progress::Json,
     None => Progress::None,
+});
+
+choice!(ColorArg => () {
+    #[default] Auto => (),
+    Always => (),
+    Never => (),
 });
 
 /// How progress is shown on standard error.
@@ -288,10 +300,16 @@ impl Args {
 
 impl Options {
     fn take_common(&mut self, common: Common) {
-        self.json = common.json;
-        self.report_dir = common.report_dir;
-        self.signatures = common.signatures;
-        self.progress = common.progress.meaning();
+        let Common { json, report_dir, signatures, progress, verbose, color } = common;
+        self.json = json;
+        self.report_dir = report_dir;
+        self.signatures = signatures;
+        self.progress = match progress.meaning() {
+            Progress::Auto if verbose => Progress::Plain,
+            named => named,
+        };
+        // Nothing is coloured yet, so all of them mean the same.
+        color.meaning();
     }
 
     fn take_consent(&mut self, consent: &Consent) {
@@ -382,6 +400,13 @@ mod tests {
         assert!(options.store_named);
         assert_eq!(options.targets, [PathBuf::from("/dev/sdx")]);
         assert!(resolve(&[]).unwrap().is_none());
+        for (words, progress) in [
+            (&["scan", "x"][..], Progress::Auto),
+            (&["scan", "-v", "--color", "never", "x"], Progress::Plain),
+            (&["scan", "-v", "--color", "always", "--progress", "json", "x"], Progress::Json),
+        ] {
+            assert_eq!(resolve(words).unwrap().unwrap().progress, progress, "{words:?}");
+        }
         let undo = resolve(&["undo", "x", "--only", "protection"]).unwrap().unwrap();
         assert!(matches!(undo.task, Task::Undo { which: Which::Last, only: Only::Protection }));
     }

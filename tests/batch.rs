@@ -83,6 +83,64 @@ fn without_a_terminal_nothing_is_asked_and_nothing_done() {
     }
 }
 
+/// On a terminal of its own, with `answer` typed into it; what was shown there.
+#[track_caller]
+fn on_a_terminal(command: &Command, answer: &str) -> Ran {
+    use std::os::unix::ffi::OsStrExt as _;
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let quoted: Vec<String> =
+        words.map(|word| format!("'{}'", std::str::from_utf8(word.as_bytes()).unwrap())).collect();
+    let mut terminal = Command::new("sh");
+    terminal.args(["-c", "printf '%s\\n' \"$1\" | script -qec \"$2\" /dev/null", "sh", answer]);
+    Ran::of(terminal.arg(quoted.join(" ")))
+}
+
+/// Where the record goes, and how many bytes it takes of how many: part of the question, however progress is shown.
+#[test]
+fn the_question_tells_where_the_record_goes() {
+    let Some(case) = Case::practice() else { return };
+    let store = case.store();
+    let words = ["clean", "--progress", "none", "--store", store.to_str().unwrap()];
+    let ran = on_a_terminal(&case.on_disk(&words), "n").exits(1);
+    let (question, _) = ran.stdout.split_once("Carry it out?").unwrap_or_else(|| ran.fail("a question"));
+    let told = format!("the record goes to {} and takes at most ", store.display());
+    ran.require(
+        question.contains(&told) && question.contains(" free"),
+        "where the record goes, before the yes",
+    );
+    case.must_be_as_at_first(&ran);
+    let ran = on_a_terminal(&case.on_disk(&words), "y").exits(0);
+    ran.require(case.runs().len() == 1, "a run, after a yes");
+}
+
+/// Only an undo that brings the worm or its start back says so; then whoever answers, and in the report.
+#[test]
+fn an_undo_warns_of_what_it_brings_back() {
+    const WARNING: &str = "this brings back what the run removed";
+    let Some(case) = Case::practice() else { return };
+    let store = case.store();
+    let place = ["--store", store.to_str().unwrap()];
+    for only in ["all", "protection", "files"] {
+        let warns = only != "protection";
+        fs::write(&case.disk, &case.original).unwrap();
+        case.clean(&[]).exits(0);
+        let undo = [&["undo", "--progress", "none", "--only", only][..], &place].concat();
+        let ran = on_a_terminal(&case.on_disk(&undo), "n").exits(2);
+        let (question, _) = ran.stdout.split_once("Carry it out?").unwrap_or_else(|| ran.fail("a question"));
+        ran.require(question.contains(WARNING) == warns, "the warning before the yes, where it is true");
+        let ran = case.undo(&["--only", only]).exits(0);
+        ran.require(ran.stderr.contains(WARNING) == warns, "the warning on standard error");
+        ran.require(ran.remarks().contains(WARNING) == warns, "the warning in the report");
+    }
+    fs::write(&case.disk, &case.original).unwrap();
+    case.clean(&[]).exits(0);
+    let ran = case.undo(&["--progress", "json"]).exits(0);
+    ran.require(ran.stderr.lines().any(|line| line.contains(WARNING)), "the warning among the events");
+    for line in ran.stderr.lines() {
+        ran.require(serde_json::from_str::<Value>(line).is_ok(), "an event a line");
+    }
+}
+
 #[test]
 fn what_this_version_does_not_have_is_refused_in_words() {
     let Some(case) = Case::practice() else { return };
@@ -92,6 +150,17 @@ fn what_this_version_does_not_have_is_refused_in_words() {
         let ran = Ran::of(&mut case.on_disk(&[&["clean", "--yes"][..], &options].concat())).exits(2);
         ran.says(words);
         case.must_be_as_at_first(&ran);
+    }
+}
+
+#[test]
+fn hash_sets_are_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["set.hdb", "set.HSB"] {
+        let path = folder.path().join(name);
+        fs::write(&path, "5ae700c1dffb00cef492844a4db6cd69:6176:Worm.Blaster.A\n").unwrap();
+        let ran = plainly(&["scan", "--signatures", path.to_str().unwrap(), "x"]).exits(2);
+        ran.says("ClamAV hash sets are not read yet").says("TOML").says(name);
     }
 }
 
@@ -245,6 +314,12 @@ fn progress_is_on_standard_error_and_never_on_the_other() {
     let ran = Ran::of(&mut case.on_disk(&["scan", "--json", "--progress", "plain"])).exits(1);
     ran.json();
     ran.require(ran.stderr.contains("looking at"), "lines of progress");
+    let ran = Ran::of(&mut case.on_disk(&["scan", "--json", "-v", "--color", "always"])).exits(1);
+    ran.json();
+    ran.require(
+        ran.stderr.contains("looking at") && !ran.stderr.contains('\u{1b}'),
+        "the same, and no colour",
+    );
     let ran = Ran::of(&mut case.on_disk(&["scan", "--json", "--progress", "json"])).exits(1);
     ran.json();
     ran.require(!ran.stderr.is_empty(), "events");
@@ -269,6 +344,31 @@ fn a_reader_that_has_had_enough_is_no_failure() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.signal().is_none() && !stderr.contains("panicked"), "{} {stderr}", output.status);
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// The cure is done when the report is printed: what cannot be printed is kept all the same, and said.
+#[test]
+fn a_full_standard_output_loses_no_report() {
+    let Some(case) = Case::practice() else { return };
+    let (store, reports) = (case.store(), case.path("reports"));
+    let mut words = vec!["clean", "--yes", "--json", "--store", store.to_str().unwrap()];
+    words.extend(["--report-dir", reports.to_str().unwrap()]);
+    let mut command = case.on_disk(&words);
+    command.stdout(fs::File::options().write(true).open("/dev/full").unwrap());
+    let ran = Ran::of(&mut command).exits(2);
+    ran.says("cannot print");
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(&reports).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.push(case.runs()[0].join("report.json"));
+    ran.require(files.len() == 3, "two files for the report, and one in the store");
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        ran.require(text.to_lowercase().contains("cleaned"), &format!("the report in {}", file.display()));
+        if file.extension().unwrap() == "json" {
+            must_hash(&ran, serde_json::from_str(&text).unwrap());
+        }
+    }
+    case.undo(&[]).exits(0);
 }
 
 #[test]

@@ -14,10 +14,18 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
+use deblast::change::HiveRole;
+use deblast::checks;
+use deblast::cleanup::discover::Patient;
+use deblast::cleanup::inspect::inspect;
+use deblast::cleanup::plan::plan;
+use deblast::policy::Policy;
+use deblast::threat::Signatures;
+
 use common::hives::{by_hivexml, by_regf, differences, merge, multi, reg_hex, value};
 use common::{
-    Case, DELETION, Journal, OLE, PENDING, PRACTICE, RUN, RUN_VALUE, Ran, SECTOR, SESSION, SOFTWARE, SYSTEM,
-    WORM, changed_sectors, quarantined, utf16,
+    Case, DELETION, Journal, OLE, PENDING, PRACTICE, RUN, RUN_VALUE, Ran, SECTOR, SESSION, SOFTWARE, START,
+    SYSTEM, WORM, changed_sectors, quarantined, utf16,
 };
 
 /// Everything that opens, mounts, writes, or could change a file by its name.
@@ -336,6 +344,53 @@ fn others_pending_operations_are_kept_and_come_back() {
 }
 
 #[test]
+fn a_deletion_that_is_pending_already_is_told_so() {
+    let Some(mut case) = Case::practice() else { return };
+    let data = multi(&[DELETION, ""]);
+    case.edit_hive(SYSTEM, &format!("[\\{SESSION}]\n{}", reg_hex(PENDING, 7, &data)));
+    case.settle();
+    let system = case.file(SYSTEM);
+    let ran = case.clean(&[]).exits(0);
+    ran.require(case.file(SYSTEM) == system, "SYSTEM not to be touched");
+    let name = ran.finding("worm_file")["evidence"]["name"].as_str().unwrap().to_owned();
+    ran.require(
+        name.starts_with("pending: ") && name.contains("was there before"),
+        "pending, by another's entry",
+    );
+    ran.require(!ran.remarks().contains("name stays"), "no word of a name that stays");
+    let ran = case.undo(&[]).exits(0);
+    case.must_be_as_at_first(&ran);
+}
+
+/// Whatever keeps the name's removal from being planned costs the name only, and never the cure.
+#[test]
+fn a_system_hive_that_cannot_be_edited_costs_only_the_name() {
+    let Some(case) = Case::practice() else { return };
+    let patient = Patient::open(&case.disk).unwrap();
+    let mut signatures = Signatures::builtin().unwrap();
+    signatures.add_file(PRACTICE.as_ref()).unwrap();
+    let checks = checks::all(&signatures);
+    let planned = |role: Option<HiveRole>| {
+        let mut exam = inspect(&patient, &checks, &mut |_| {}).unwrap();
+        let install = exam.volumes[0].installs.first_mut().unwrap();
+        // As if the hive had read otherwise when it was inspected: its edit is refused.
+        role.map(|role| install.hives.get_mut(&role).unwrap().sha256 = None);
+        let plan = plan(&mut exam, &checks, &Policy::default(), 0);
+        let files: Vec<String> =
+            plan.actions.iter().map(|action| action.path.file_name().to_owned()).collect();
+        (files, plan, exam.volumes[0].installs[0].refused.clone())
+    };
+    assert_eq!(planned(None).0, ["msblast.exe", "software", "system"]);
+    let (files, plan, refused) = planned(Some(HiveRole::System));
+    assert_eq!((files.as_slice(), refused), (&["msblast.exe".to_owned(), "software".to_owned()][..], None));
+    assert!(plan.notes.iter().any(|note| note.contains("name stays") && note.contains("reads differently")));
+    assert!(plan.names.iter().any(|(_, words)| words.starts_with("stays: ")), "{:?}", plan.names);
+    let (files, plan, refused) = planned(Some(HiveRole::Software));
+    assert!(files.is_empty() && plan.is_empty(), "half a cure is none: {files:?}");
+    assert!(refused.unwrap().contains("reads differently"));
+}
+
+#[test]
 fn malformed_pending_operations_are_left_alone() {
     let Some(mut case) = Case::practice() else { return };
     let data = multi(&[r"\??\C:\a.tmp", r"\??\C:\b.tmp", r"\??\C:\c.tmp"]);
@@ -383,6 +438,53 @@ fn bytes_tell_and_names_do_not() {
     ran.require(case.file("WINDOWS/system32/harmless.exe").iter().all(|&byte| byte == 0), "zeros");
     let ran = case.undo(&[]).exits(0);
     case.must_be_as_at_first(&ran);
+}
+
+/// Where the MFT records of a practice disk lie, from its boot sector; the MFT is in one piece there.
+fn mft(disk: &[u8]) -> usize {
+    let volume = &disk[START..];
+    let cluster = usize::from(u16::from_le_bytes([volume[11], volume[12]])) * usize::from(volume[13]);
+    START + cluster * usize::try_from(u64::from_le_bytes(volume[0x30..0x38].try_into().unwrap())).unwrap()
+}
+
+/// A hive is what the file table and the directories agree on; else nothing of that Windows is written.
+#[test]
+fn a_hive_that_two_records_claim_is_not_told_by_guessing() {
+    const RECORD: usize = 1024;
+    for (hive, role) in [(SOFTWARE, "SOFTWARE"), (SYSTEM, "SYSTEM")] {
+        let Some(mut case) = Case::practice() else { return };
+        case.mounted(true, |root| fs::write(root.join("short-lived"), b"leaves a free record").unwrap());
+        let number = |name: &str| case.listing()[name].split('-').next().unwrap().parse::<usize>().unwrap();
+        let (free, taken) = (number("short-lived"), number(hive));
+        case.mounted(true, |root| fs::remove_file(root.join("short-lived")).unwrap());
+        let mut bytes = case.bytes();
+        let (free, taken) = (mft(&bytes) + free * RECORD, mft(&bytes) + taken * RECORD);
+        assert!(bytes[free..].starts_with(b"FILE") && bytes[free + 22] & 1 == 0, "a free record");
+        let own = bytes[free + 44..free + 48].to_vec();
+        bytes.copy_within(taken..taken + RECORD, free);
+        bytes[free + 44..free + 48].copy_from_slice(&own);
+        let mut must_refuse = |bytes: &[u8], words: &str| {
+            fs::write(&case.disk, bytes).unwrap();
+            case.settle();
+            for ran in [case.scan(), case.clean(&[])] {
+                let ran = ran.exits(2);
+                let problems = ran.at("/targets/0/installs/0/problems").to_string();
+                ran.require(problems.contains(role) && problems.contains(words), words);
+                ran.require(ran.at("/targets/0/installs/0/verdict") == "undetermined", "undetermined");
+                case.must_be_as_at_first(&ran);
+            }
+        };
+        must_refuse(&bytes, "claimed by more than one file");
+        // Only the copy is in use: the directory still leads to the other.
+        bytes[taken + 22] &= !1;
+        must_refuse(&bytes, "and the directory");
+        // With the copy free again all is well: it was the second claim that was refused.
+        bytes[taken + 22] |= 1;
+        bytes[free + 22] &= !1;
+        fs::write(&case.disk, &bytes).unwrap();
+        case.settle();
+        case.clean(&[]).exits(0);
+    }
 }
 
 #[test]

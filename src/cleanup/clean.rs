@@ -26,27 +26,28 @@ pub fn clean(patient: &Patient, settings: &Settings, decide: Decide<'_>, sink: S
         return Ok(session.end(None, &[words]));
     }
     let now = (settings.clock)();
-    let plan = plan(&mut session.exam, &session.checks, &settings.policy, filetime(now));
+    let mut plan = plan(&mut session.exam, &session.checks, &settings.policy, filetime(now));
     for note in &plan.notes {
         session.remark(note.clone(), sink);
     }
     if plan.is_empty() {
         return Ok(session.end(None, &[]));
     }
-    let backups = match session.room(&plan) {
-        Ok(room) => {
-            room.words.into_iter().for_each(|words| session.remark(words, sink));
-            room.backups
-        }
+    let (backups, words) = match session.room(&plan) {
+        Ok(room) => (room.backups, room.words),
         Err(error) if settings.dry_run => {
-            session.remark(format!("the plan could not be carried out here: {error}"), sink);
-            false
+            (false, vec![format!("the plan could not be carried out here: {error}")])
         }
         Err(error) => {
             settle_findings(&mut session.exam, Outcome::Left);
             return Ok(session.end(None, &[error.to_string()]));
         }
     };
+    for words in words {
+        // Where the record goes belongs to what is said yes to, however progress is shown.
+        plan.notes.push(words.clone());
+        session.remark(words, sink);
+    }
     let confirmed = match confirm(plan, &mut |plan| decide(&Question::Clean(plan)) && !settings.dry_run) {
         Ok(confirmed) => confirmed,
         Err(plan) => {
@@ -96,6 +97,7 @@ fn note_outcomes(exam: &mut Exam, plan: &Plan, results: &[Verified], remove: Rem
         let good = result.is_some_and(|result| result.wrong.is_none());
         for (change, asked) in &action.changes {
             for &(install, finding) in asked {
+                let planned = plan.names.iter().find(|(asked, _)| *asked == (install, finding));
                 let finding = installs.get_mut(install).and_then(|install| install.findings.get_mut(finding));
                 let Some(finding) = finding else { continue };
                 if matches!(change, Change::Value(value) if value.purpose == Purpose::NameRemoval) {
@@ -117,10 +119,11 @@ fn note_outcomes(exam: &mut Exam, plan: &Plan, results: &[Verified], remove: Rem
                     finding.why.push_str(&format!("; {wrong}"));
                 }
                 if matches!(change, Change::File(_)) && finding.facts.name.is_none() {
-                    finding.facts.name = Some(match remove {
-                        Remove::Never => "stays: it was asked for".to_owned(),
-                        Remove::AtBoot => "stays: see the remarks on this disk for the reason".to_owned(),
-                    });
+                    finding.facts.name = match remove {
+                        Remove::Never => Some("stays: it was asked for".to_owned()),
+                        // Else a change in SYSTEM, which comes behind the files, has it deleted.
+                        Remove::AtBoot => planned.map(|(_, words)| words.clone()),
+                    };
                 }
             }
         }

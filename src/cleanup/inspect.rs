@@ -202,10 +202,10 @@ fn inspect_ntfs(
     if let Some(file) = in_root(HIBERNATION_FILE) {
         exam.forbids_writing = hibernated(&volume, file).or(exam.forbids_writing.take());
     }
-    let mut roots: BTreeMap<WinPath, BTreeMap<HiveRole, FileFacts>> = BTreeMap::new();
+    let mut roots: BTreeMap<WinPath, BTreeMap<HiveRole, Vec<FileFacts>>> = BTreeMap::new();
     for file in scan.files.iter().filter(|file| !file.is_orphan) {
         if let Some((root, role)) = file.paths.iter().find_map(config_hive) {
-            roots.entry(root).or_default().insert(role, file.clone());
+            roots.entry(root).or_default().entry(role).or_default().push(file.clone());
         }
     }
     let boot = match in_root("boot.ini").map(|file| volume.read(file.id, MAX_BOOT_INI)) {
@@ -262,14 +262,28 @@ fn inspect_ntfs(
 
 impl InstallExam {
     /// Reads both hives, one at a time in memory.
-    fn read_hives(&mut self, volume: &NtfsVolume, mut files: BTreeMap<HiveRole, FileFacts>, wants: &Wants) {
+    fn read_hives(
+        &mut self,
+        volume: &NtfsVolume,
+        mut claimants: BTreeMap<HiveRole, Vec<FileFacts>>,
+        wants: &Wants,
+    ) {
         for role in [HiveRole::Software, HiveRole::System] {
             // A hive that no check asks for is read for its names only, and never stops anything.
             let needed = wants.keys.iter().any(|(of, _)| *of == role);
-            let Some(facts) = files.remove(&role) else {
+            let claimants = claimants.remove(&role).unwrap_or_default();
+            if claimants.is_empty() {
                 let why = format!("{}\\system32\\config has no file {role}", self.evidence.root);
                 self.unread(role, needed, why);
                 continue;
+            }
+            let facts = match the_hive(volume, claimants, &self.evidence.root, role) {
+                Ok(facts) => facts,
+                Err(why) => {
+                    // Needed or not: on a volume that contradicts itself no edit of this install is safe.
+                    self.unread(role, true, why);
+                    continue;
+                }
             };
             let log_path = WinPath::new(&format!("{}.LOG", facts.path.as_str()));
             let log = volume.find(&log_path).unwrap_or_else(|error| {
@@ -348,6 +362,40 @@ impl InstallExam {
             }
         }
         Ok(())
+    }
+}
+
+/// The one file that the file table and the directories agree on to be a hive; else why there is none. Windows opens a
+/// hive by the directories; a record that merely claims the path may be a leftover of damage, and is not what it loads.
+fn the_hive(
+    volume: &NtfsVolume,
+    mut claimants: Vec<FileFacts>,
+    root: &WinPath,
+    role: HiveRole,
+) -> Result<FileFacts, String> {
+    let Some(facts) = claimants.pop() else { return Err("no file is there".to_owned()) };
+    // Of a file with several names, the one that Windows opens.
+    let is_hive = |path: &&WinPath| config_hive(path).is_some_and(|found| found == (root.clone(), role));
+    let path = facts.paths.iter().find(is_hive).unwrap_or(&facts.path);
+    if !claimants.is_empty() {
+        let ids: Vec<String> = claimants.iter().chain([&facts]).map(|file| file.id.to_string()).collect();
+        return Err(format!(
+            "{path} is claimed by more than one file ({}); have that Windows check the volume (chkdsk /f), then scan again",
+            ids.join(", ")
+        ));
+    }
+    let words = |found: String| {
+        format!(
+            "the file table has {path} as {}, and the directory {found}; have that Windows check the volume \
+             (chkdsk /f), then scan again",
+            facts.id
+        )
+    };
+    match volume.find(path) {
+        Ok(Some(found)) if found.id == facts.id => Ok(facts),
+        Ok(Some(found)) => Err(words(format!("has {} there", found.id))),
+        Ok(None) => Err(words("does not have it".to_owned())),
+        Err(error) => Err(words(format!("cannot be searched for it: {error}"))),
     }
 }
 

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+use crate::change::{Change, Purpose};
 use crate::error::Result;
 use crate::event::Sink;
 use crate::policy::Policy;
@@ -65,6 +66,23 @@ pub enum Question<'a> {
     Undo(&'a Undo),
     /// Taking back a run that was cut, before anything else.
     TakeBackFirst(&'a Undo),
+}
+
+impl Question<'_> {
+    /// What must be said whoever answers, be it `--yes`: that an undo brings back what the run removed. None where it
+    /// does not, as with the protection alone.
+    pub fn warning(&self) -> Option<&'static str> {
+        let brings_back = |change: &Change| match change {
+            Change::File(_) => true,
+            Change::Value(value) => value.purpose == Purpose::Disinfection,
+        };
+        match self {
+            Self::Undo(undo) if undo.plan.changes().any(brings_back) => Some(
+                "this brings back what the run removed: do not start that Windows with a network connected",
+            ),
+            Self::Clean(_) | Self::Undo(_) | Self::TakeBackFirst(_) => None,
+        }
+    }
 }
 
 /// Answers a question: true is yes.
@@ -140,14 +158,13 @@ pub fn run(
     Ok((Report::new(parts)?, runs))
 }
 
-/// Puts the report beside the journals of the runs that it tells of. Done last, so that a store that fails now loses
-/// nothing but this copy.
+/// Puts the report beside the journals of the runs that it tells of: beside all of them, whichever fails.
 ///
 /// # Errors
-/// The store cannot be written any more.
+/// The store cannot be written any more; the first failure.
 pub fn keep_report(report: &Report, runs: &[RunFolder]) -> Result<()> {
     let json = report.to_json()?;
-    runs.iter().try_for_each(|run| run.write_text("report.json", &json))
+    runs.iter().map(|run| run.write_text("report.json", &json)).fold(Ok(()), Result::and)
 }
 
 /// Inspects and judges; reads only.

@@ -36,6 +36,9 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// What the technician should know before saying yes.
     pub notes: Vec<String>,
+    /// What becomes of the names of files made inert where no change of this plan has Windows delete them, by install
+    /// and finding.
+    pub names: Vec<((usize, usize), String)>,
 }
 
 /// One file that is written.
@@ -182,6 +185,12 @@ impl Plan {
         intents
     }
 
+    /// Notes that the names of inert files stay, and why; nothing else of the cure depends on them.
+    fn names_stay(&mut self, asked: impl IntoIterator<Item = (usize, usize)>, why: &str) {
+        self.notes.push(format!("the inert file's name stays: {why}"));
+        self.names.extend(asked.into_iter().map(|asked| (asked, format!("stays: {why}"))));
+    }
+
     /// Index of a volume in this plan, added where it is new.
     pub(super) fn volume(&mut self, id: VolumeId) -> usize {
         self.volumes.iter().position(|known| *known == id).unwrap_or_else(|| {
@@ -298,18 +307,38 @@ fn plan_install(
     }
     if policy.remove == Remove::AtBoot {
         match pending_deletions(install, &inert) {
-            Ok(Some(change)) => values.entry(HiveRole::System).or_default().push(change),
-            Ok(None) => {}
-            Err(why) => plan.notes.push(format!("the inert file's name stays: {why}")),
+            Ok(names) => {
+                for asked in names.already {
+                    let words = "pending: an entry that was there before this run has Windows delete it";
+                    plan.names.push((asked, words.to_owned()));
+                }
+                if !names.lost.is_empty() {
+                    plan.names_stay(names.lost, "no folder leads to it, so Windows could not find it");
+                }
+                if let Some(change) = names.change {
+                    values.entry(HiveRole::System).or_default().push(change);
+                }
+            }
+            Err(why) => plan.names_stay(inert.iter().flat_map(asked_for), &why),
         }
     }
     let mut actions = inert;
     for (role, wanted) in values {
         let Some(hive) = install.hives.get(&role) else { continue };
-        let (action, left) = edit_hive(hive, wanted, place, now, plan)?;
+        let names_only = wanted.iter().all(|(change, _)| change.purpose == Purpose::NameRemoval);
+        let asked: Vec<(usize, usize)> = wanted.iter().flat_map(|(_, asked)| asked).copied().collect();
+        let (action, left) = match edit_hive(hive, wanted, place, now, plan) {
+            Ok(edited) => edited,
+            // The worm is inert and the rest is cured without it.
+            Err(why) if names_only => {
+                plan.names_stay(asked, &why);
+                continue;
+            }
+            Err(why) => return Err(why),
+        };
         for ((change, asked), why) in left {
             match change.purpose {
-                Purpose::NameRemoval => plan.notes.push(format!("the inert file's name stays: {why}")),
+                Purpose::NameRemoval => plan.names_stay(asked, &why),
                 _ => asked.into_iter().for_each(|asked| leave(install, asked, &why)),
             }
         }
@@ -393,10 +422,27 @@ fn make_inert(
     })
 }
 
-/// The change that has Windows delete the names of files made inert; none where there are none.
-fn pending_deletions(install: &InstallExam, inert: &[Action]) -> Result<Option<Wanted>, String> {
+/// The findings that asked for an action.
+fn asked_for(action: &Action) -> impl Iterator<Item = (usize, usize)> {
+    action.changes.iter().flat_map(|(_, asked)| asked).copied()
+}
+
+/// What becomes of the names of files made inert.
+#[derive(Default)]
+struct Deletions {
+    /// The change that has Windows delete them, if one is needed.
+    change: Option<Wanted>,
+    /// The findings of those that Windows deletes without it.
+    already: Vec<(usize, usize)>,
+    /// The findings of those that have no path that Windows could follow.
+    lost: Vec<(usize, usize)>,
+}
+
+/// How the names of files made inert go away; an error says why none of them does.
+fn pending_deletions(install: &InstallExam, inert: &[Action]) -> Result<Deletions, String> {
+    let mut names = Deletions::default();
     if inert.is_empty() {
-        return Ok(None);
+        return Ok(names);
     }
     if matches!(install.evidence.identity.version.as_deref(), Some("4.0" | "5.0")) {
         // Their SYSTEM has a mirror, SYSTEM.ALT, which would have to take the same edit.
@@ -422,21 +468,27 @@ fn pending_deletions(install: &InstallExam, inert: &[Action]) -> Result<Option<W
         Some(Err(why)) => return Err(why.clone()),
     };
     let mut list = before.as_ref().map(Pending::parse).transpose()?.unwrap_or_default();
-    let mut pairs = Vec::new();
+    let (mut pairs, mut asked) = (Vec::new(), Vec::new());
     for action in inert {
-        let facts = install.evidence.files.iter().find(|file| file.facts.id == action.id);
-        for path in facts.map(|file| file.facts.paths.as_slice()).unwrap_or_default() {
+        let file = install.evidence.files.iter().find(|file| file.facts.id == action.id);
+        let Some(file) = file.filter(|file| !file.facts.is_orphan) else {
+            names.lost.extend(asked_for(action));
+            continue;
+        };
+        let mut added = false;
+        for path in &file.facts.paths {
             let source = pending::nt_path(drive, path);
             if !list.deletes(&source) {
                 list.append(&source);
                 pairs.push(source);
+                added = true;
             }
         }
+        if added { &mut asked } else { &mut names.already }.extend(asked_for(action));
     }
     if pairs.is_empty() {
-        return Ok(None);
+        return Ok(names);
     }
-    let asked = inert.iter().flat_map(|action| action.changes.iter().flat_map(|(_, asked)| asked)).copied();
     let change = ValueChange {
         hive: HiveRole::System,
         key,
@@ -446,7 +498,8 @@ fn pending_deletions(install: &InstallExam, inert: &[Action]) -> Result<Option<W
         purpose: Purpose::NameRemoval,
         pairs,
     };
-    Ok(Some((change, asked.collect())))
+    names.change = Some((change, asked));
+    Ok(names)
 }
 
 fn to_edit(change: &ValueChange) -> Edit {

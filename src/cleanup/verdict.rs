@@ -184,67 +184,117 @@ mod tests {
         Refused,
     }
 
-    /// Every combination of infection, cure outcome, patch, DCOM, filter and suspects, against the words of the
-    /// interface written out a second time.
+    /// A second thing found of the worm, beside the one that the cure of the table is about.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Other {
+        None,
+        Left,
+        Failed,
+    }
+
+    /// One row of the table.
+    #[derive(Clone, Copy, Debug)]
+    struct Case {
+        /// Whether there is a Windows at all.
+        windows: bool,
+        infection: Infection,
+        cure: Cure,
+        other: Other,
+        patch: PatchState,
+        dcom: DcomState,
+        filter: FilterState,
+        suspects: usize,
+        /// A cure that was carried out also turned DCOM off.
+        closes: bool,
+    }
+
+    /// Each row so far, once with each of these.
+    fn with<T: Copy>(rows: &[Case], values: &[T], set: impl Fn(&mut Case, T)) -> Vec<Case> {
+        let one = |row: &Case, value: T| {
+            let mut row = *row;
+            set(&mut row, value);
+            row
+        };
+        rows.iter()
+            .flat_map(|row| values.iter().map(move |value| (row, *value)))
+            .map(|(r, v)| one(r, v))
+            .collect()
+    }
+
+    /// Every combination of Windows or none, infection, outcomes of the cure, patch, DCOM, filter and suspects, against
+    /// the words of the interface written out a second time.
     #[test]
     fn every_combination() {
+        let (patch, dcom, filter) =
+            (PatchState::NotEstablished, DcomState::NotEstablished, FilterState::NotEstablished);
+        let rows = [Case {
+            windows: true,
+            infection: Infection::None,
+            cure: Cure::NotTried,
+            other: Other::None,
+            patch,
+            dcom,
+            filter,
+            suspects: 0,
+            closes: false,
+        }];
+        let rows = with(&rows, &[true, false], |row, windows| row.windows = windows);
+        let infections = [Infection::None, Infection::Confirmed, Infection::Probable];
+        let rows = with(&rows, &infections, |row, infection| row.infection = infection);
+        let cures = [Cure::NotTried, Cure::Verified, Cure::Failed, Cure::Refused];
+        let rows = with(&rows, &cures, |row, cure| row.cure = cure);
+        let rows = with(&rows, &[Other::None, Other::Left, Other::Failed], |row, other| row.other = other);
+        let patches = [PatchState::Fixed, PatchState::Vulnerable, patch];
+        let rows = with(&rows, &patches, |row, patch| row.patch = patch);
+        let states = [DcomState::Off, DcomState::OffNotHonoured, DcomState::On, dcom];
+        let rows = with(&rows, &states, |row, dcom| row.dcom = dcom);
+        let filters = [FilterState::On, FilterState::Off, filter];
+        let rows = with(&rows, &filters, |row, filter| row.filter = filter);
+        let rows = with(&rows, &[0, 1], |row, suspects| row.suspects = suspects);
+        let rows = with(&rows, &[false, true], |row, closes| row.closes = closes);
+        assert_eq!(rows.len(), 2 * 3 * 4 * 3 * 3 * 4 * 3 * 2 * 2);
         let mut seen = std::collections::BTreeSet::new();
-        let mut count = 0;
-        for infection in [Infection::None, Infection::Confirmed, Infection::Probable] {
-            for cure in [Cure::NotTried, Cure::Verified, Cure::Failed, Cure::Refused] {
-                for patch in [PatchState::Fixed, PatchState::Vulnerable, PatchState::NotEstablished] {
-                    for dcom in
-                        [DcomState::Off, DcomState::OffNotHonoured, DcomState::On, DcomState::NotEstablished]
-                    {
-                        for filter in [FilterState::On, FilterState::Off, FilterState::NotEstablished] {
-                            for suspects in [0, 1] {
-                                for closes in [false, true] {
-                                    let (verdict, code) =
-                                        run(infection, cure, (patch, dcom, filter), suspects, closes);
-                                    let closed_before = patch == PatchState::Fixed
-                                        || dcom == DcomState::Off
-                                        || filter == FilterState::On;
-                                    let done = matches!(cure, Cure::Verified | Cure::Failed);
-                                    let closed = closed_before || (done && closes);
-                                    let found = infection != Infection::None || !closed_before;
-                                    let cured =
-                                        done && (infection != Infection::None || (closes && !closed_before));
-                                    let expected = match cure {
-                                        Cure::Failed if infection != Infection::None => Verdict::Failed,
-                                        Cure::Refused => Verdict::Undetermined,
-                                        Cure::NotTried if infection != Infection::None => Verdict::Infected,
-                                        _ if !closed => Verdict::Exposed,
-                                        _ if found && cured => Verdict::Cleaned,
-                                        _ => Verdict::Clean,
-                                    };
-                                    let expected_code = match expected {
-                                        Verdict::Clean | Verdict::Cleaned if suspects == 0 => 0,
-                                        Verdict::Undetermined | Verdict::Failed => 2,
-                                        _ => 1,
-                                    };
-                                    let case = (infection, cure, patch, dcom, filter, suspects, closes);
-                                    assert_eq!((verdict, code), (expected, expected_code), "{case:?}");
-                                    seen.insert(verdict);
-                                    count += 1;
-                                }
-                            }
-                        }
-                    }
-                }
-            }
+        for row in rows {
+            let (verdict, code) = run(row);
+            assert_eq!((verdict, code), expected(row), "{row:?}");
+            seen.insert(verdict);
         }
-        assert_eq!(count, 3 * 4 * 3 * 4 * 3 * 2 * 2);
         assert_eq!(seen.len(), 6, "every verdict occurs");
     }
 
-    /// Builds the findings of one case; `closes`: a cure that was carried out also turned DCOM off.
-    fn run(
-        infection: Infection,
-        cure: Cure,
-        (patch, dcom, filter): (PatchState, DcomState, FilterState),
-        suspects: usize,
-        closes: bool,
-    ) -> (Verdict, u8) {
+    /// What the interface says of a row, told without the rule.
+    fn expected(row: Case) -> (Verdict, u8) {
+        let closed_before =
+            row.patch == PatchState::Fixed || row.dcom == DcomState::Off || row.filter == FilterState::On;
+        let done = matches!(row.cure, Cure::Verified | Cure::Failed);
+        let closed = closed_before || (done && row.closes);
+        let infected = row.infection != Infection::None;
+        let verdict = match (row.cure, row.other) {
+            _ if !row.windows => Verdict::Undetermined,
+            (_, Other::Failed) => Verdict::Failed,
+            (Cure::Failed, _) if infected => Verdict::Failed,
+            (Cure::Refused, _) => Verdict::Undetermined,
+            (_, Other::Left) => Verdict::Infected,
+            (Cure::NotTried, _) if infected => Verdict::Infected,
+            _ if !closed => Verdict::Exposed,
+            _ if done && (infected || !closed_before) => Verdict::Cleaned,
+            _ => Verdict::Clean,
+        };
+        let code = match verdict {
+            Verdict::Clean | Verdict::Cleaned if row.suspects == 0 => 0,
+            Verdict::Undetermined | Verdict::Failed => 2,
+            _ => 1,
+        };
+        (verdict, code)
+    }
+
+    /// Builds the findings of one row and asks the rule.
+    fn run(row: Case) -> (Verdict, u8) {
+        let Case { windows, infection, cure, other, patch, dcom, filter, suspects, closes } = row;
+        if !windows {
+            let verdict = of_run(&[], false);
+            return (verdict, exit_code(verdict, suspects));
+        }
         let done = matches!(cure, Cure::Verified | Cure::Failed);
         let outcome = match cure {
             Cure::NotTried => Outcome::None,
@@ -269,6 +319,12 @@ mod tests {
             if cure == Cure::Failed {
                 after.push(worm);
             }
+        }
+        if other != Other::None {
+            let outcome = if other == Other::Left { Outcome::Left } else { Outcome::Failed };
+            let start = finding(CheckName::Autostart, Grade::Confirmed, Bearing::Infection, outcome);
+            before.push(start.clone());
+            after.push(start);
         }
         before.extend(std::iter::repeat_n(doubt.clone(), suspects));
         after.extend(std::iter::repeat_n(doubt, suspects));

@@ -123,6 +123,14 @@ impl Signatures {
 
     /// Adds those of a TOML file of the technician's.
     pub fn add_file(&mut self, path: &Path) -> Result<()> {
+        let is = |kind: &str| path.extension().is_some_and(|own| own.eq_ignore_ascii_case(kind));
+        if is("hdb") || is("hsb") {
+            return Err(Error::refused("read the signatures", "ClamAV hash sets are not read yet")
+                .device(path)
+                .hint(
+                    "give TOML, with size and digest in a [[signature]] each; see fixtures/practice.toml",
+                ));
+        }
         let text = std::fs::read_to_string(path).doing("read the signatures").map_err(|e| e.device(path))?;
         let list = toml_file::parse(&text).map_err(|e| e.device(path))?;
         self.extend(list);

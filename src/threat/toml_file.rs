@@ -16,21 +16,18 @@ struct SignatureFile {
 pub(super) fn parse(text: &str) -> Result<Vec<Signature>> {
     let file: SignatureFile = toml::from_str(text).map_err(|e| {
         Error::library("read the signatures", e)
-            .hint("each [[signature]] needs family, source and names or a digest; see fixtures/practice.toml")
+            .hint("each [[signature]] needs family, source, and names or a digest with its size; see fixtures/practice.toml")
     })?;
     for (i, s) in file.signature.iter().enumerate() {
-        let empty = s.names.is_empty()
-            && s.run_values.is_empty()
-            && s.md5.is_none()
-            && s.sha1.is_none()
-            && s.sha256.is_none();
-        if empty {
-            return Err(Error::mismatch(
-                format!("use signature {} of {:?}", i + 1, s.family),
-                0,
-                "names, run_values or a digest",
-                "none of them",
-            ));
+        let doing = || format!("use signature {} of {:?}", i + 1, s.family);
+        let has_digest = s.md5.is_some() || s.sha1.is_some() || s.sha256.is_some();
+        if s.names.is_empty() && s.run_values.is_empty() && !has_digest {
+            return Err(Error::refused(doing(), "it has no names, no run_values and no digest"));
+        }
+        // Only files of a known size or name are hashed.
+        if has_digest && s.size.is_none() && s.names.is_empty() {
+            return Err(Error::refused(doing(), "no file would ever be held against its digest")
+                .hint("give the file's size in bytes beside the digest, or names"));
         }
     }
     Ok(file.signature)
@@ -49,10 +46,18 @@ mod tests {
             "[[signature]]\nfamily='X'\nnames=['a']\nsource='y'\nsha265='12'",
             "[[signatures]]\nfamily='X'\nnames=['a']\nsource='y'",
             "not toml",
+            // A digest that no file would be looked at for.
+            "[[signature]]\nfamily='X'\nsource='y'\nmd5='00112233445566778899aabbccddeeff'",
+            "[[signature]]\nfamily='X'\nsource='y'\nrun_values=['v']\nmd5='00112233445566778899aabbccddeeff'",
         ];
         for text in bad {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains("signature"), "{text}: {error}");
+        }
+        let digest = "[[signature]]\nfamily='X'\nsource='y'\nmd5='00112233445566778899aabbccddeeff'";
+        assert!(parse(digest).unwrap_err().to_string().contains("size in bytes"));
+        for more in ["size=8", "names=['a']"] {
+            assert_eq!(parse(&format!("{digest}\n{more}")).unwrap().len(), 1, "{more}");
         }
         assert_eq!(parse("").unwrap().len(), 0);
     }
