@@ -26,7 +26,7 @@ fn corpus() -> Option<PathBuf> {
     Some(folder.to_path_buf())
 }
 
-fn real(name: &str) -> Option<Vec<u8>> {
+pub(crate) fn real(name: &str) -> Option<Vec<u8>> {
     Some(std::fs::read(corpus()?.join(name)).unwrap())
 }
 
@@ -153,7 +153,7 @@ fn real_hives_are_edited_and_cut() {
             let key = edit.key();
             let last = edits.iter().rev().find(|e| e.key() == key && e.value() == edit.value()).unwrap();
             let wanted = if let Edit::Set { to, .. } = last { Some(to.clone()) } else { None };
-            assert_eq!(second::read_value(&after, key, edit.value()).unwrap(), wanted, "{name}");
+            assert_eq!(second::read_value(&after, key, edit.value().unwrap()).unwrap(), wanted, "{name}");
             let names: Vec<String> = ours(&after, key.as_str()).into_iter().map(|(name, ..)| name).collect();
             let other: Vec<String> =
                 judged(after.as_bytes(), key.as_str()).into_iter().map(|(name, ..)| name).collect();

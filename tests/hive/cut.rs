@@ -6,7 +6,7 @@ use deblast::hive::check::survey;
 use deblast::hive::edit::{Edit, Group, Step, edit};
 use deblast::hive::tree::{actual_tree, expected_tree};
 
-use crate::common::{NOW, judged, made, structure, tight, written};
+use crate::common::{NOW, made, structure, there, tight, written};
 use crate::edits::scripts;
 
 struct Judge<'a> {
@@ -17,13 +17,13 @@ struct Judge<'a> {
 
 /// The values of each edited key, as the crate `regf` reads them; of a small hive only, since it reads all of a hive
 /// each time.
-type Seen = Vec<Vec<(String, u32, Vec<u8>)>>;
+type Seen = Vec<Option<Vec<(String, u32, Vec<u8>)>>>;
 
 fn seen(bytes: &[u8], edits: &[Edit]) -> Seen {
     if bytes.len() > 512 * 1024 {
         return Vec::new();
     }
-    edits.iter().map(|edit| judged(bytes, edit.key().as_str())).collect()
+    edits.iter().map(|edit| there(bytes, edit.key().as_str())).collect()
 }
 
 impl<'a> Judge<'a> {

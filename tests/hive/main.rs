@@ -9,3 +9,4 @@ mod corpus;
 mod cut;
 mod damage;
 mod edits;
+mod log;

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use super::super::ROOT;
 use super::super::cell::{BASE_BLOCK, MAX_DEPTH, NIL, SEGMENT, byte_range, nk, u16_at, u32_at, vk};
+use super::super::name::hash;
 use super::{Checker, name};
 use crate::path::upcase_unit;
 
@@ -284,11 +285,6 @@ impl Checker<'_> {
         let compressed = u16_at(body, nk::FLAGS)? & nk::COMPRESSED != 0;
         name(body, nk::NAME, nk::NAME_LENGTH, compressed).filter(|_| body.starts_with(b"nk"))
     }
-}
-
-/// Spec, "Hash leaf".
-fn hash(upcased: &[u16]) -> u32 {
-    upcased.iter().fold(0, |sum: u32, unit| sum.wrapping_mul(37).wrapping_add(u32::from(*unit)))
 }
 
 /// Spec, "Fast leaf": the first four characters, each in one byte, NUL behind a shorter name. Where one is beyond
