@@ -2,7 +2,7 @@
 
 use deblast::digest::Sha256;
 use deblast::hive::Hive;
-use deblast::hive::check::survey;
+use deblast::hive::check::{Problem, check, survey};
 use deblast::hive::edit::{Edit, Group, Step, edit};
 use deblast::hive::tree::{actual_tree, expected_tree};
 
@@ -81,6 +81,23 @@ fn some_of(group: &Group, subset: u64) -> Group {
     some
 }
 
+/// What the check tells of a cut is what it told before the edits, but for the one thing that cannot be avoided, of
+/// which regf would not read on: a new key's security is counted before the key is there. Gives whether it is so.
+fn counted_ahead(cut: &[u8], before: &[Problem], edit: &Edit, step: Step) -> bool {
+    let problems = check(&Hive::parse(cut.to_vec()).unwrap());
+    let new: Vec<&Problem> = problems.iter().filter(|problem| !before.contains(problem)).collect();
+    let ahead = |problem: &Problem| problem.what.contains("keys name this security, it counts");
+    match new.as_slice() {
+        [] => false,
+        [only] if ahead(only) => {
+            assert!(matches!(edit, Edit::CreateKey { .. }), "{only}");
+            assert!(matches!(step, Step::Headers | Step::Flip), "{only} in {step:?}");
+            true
+        }
+        more => panic!("in {step:?} of {edit:?}: {more:?}"),
+    }
+}
+
 /// Cuts the edits everywhere; gives the number of states judged.
 pub(crate) fn cut(before: &Hive, edits: &[Edit], what: &str) -> usize {
     let judge = Judge::new(before, edits);
@@ -88,10 +105,12 @@ pub(crate) fn cut(before: &Hive, edits: &[Edit], what: &str) -> usize {
     let groups = edit(&mut after, edits, NOW + 1).unwrap();
     let (mut random, mut count) = (1, 0);
     let mut image = before.as_bytes().to_vec();
+    let problems = check(before);
     for group in &groups {
         for subset in subsets(group.sectors.len(), &mut random) {
             let cut = written(&image, [&some_of(group, subset)]);
-            let seen = seen(&cut, edits);
+            let counted = counted_ahead(&cut, &problems, &edits[group.edit], group.step);
+            let seen = (!counted).then(|| seen(&cut, edits));
             let left = judge.judge(cut);
             let whole = subset.count_ones() as usize == group.sectors.len();
             let flipped = group.step > Step::Flip || (group.step == Step::Flip && whole);
@@ -102,7 +121,8 @@ pub(crate) fn cut(before: &Hive, edits: &[Edit], what: &str) -> usize {
                 group.edit,
                 group.step
             );
-            assert!(seen == judge.states[wanted].1, "{what}: regf sees something else in {:?}", group.step);
+            let same = seen.is_none_or(|seen| seen == judge.states[wanted].1);
+            assert!(same, "{what}: regf sees something else in {:?}", group.step);
             count += 1;
         }
         image = written(&image, [group]);

@@ -115,7 +115,7 @@ fn cut(dirty: &[u8], log: &Log, script: &[Group], wanted: &[u8]) {
             }
         });
         let left = written(dirty, [&group]);
-        assert!(Hive::parse(left.clone()).unwrap().dirty().is_some());
+        assert!(Hive::parse(left.clone()).map_or(true, |hive| hive.dirty().is_some()));
         let again = replay_script(&left, log).unwrap();
         assert!(written(&left, &again) == wanted, "round {round}");
         assert!(replay(left, log).unwrap() == wanted, "round {round}");
