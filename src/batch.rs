@@ -62,7 +62,7 @@ pub fn execute(options: &Options) -> Result<u8> {
     let (report, runs) = run(&options.targets, &settings, machine(), &mut |patient| match &options.task {
         Task::Clean => clean(patient, &settings, &mut decide, &mut show),
         Task::Undo { which, only } => undo(patient, &settings, (which, *only), &mut decide, &mut show),
-        Task::Scan | Task::ListRuns | Task::List => scan(patient, &settings, &mut show),
+        Task::Scan | Task::ListRuns | Task::List | Task::Hive(_) => scan(patient, &settings, &mut show),
     })?;
     out(&if options.json { report.to_json()? } else { render(&report) })?;
     if let Some(files) = &mut reports {

@@ -110,8 +110,8 @@ pub fn edit(hive: &mut Hive, edits: &[Edit], now: u64) -> Result<Vec<Group>> {
 }
 
 /// Makes all edits, one after the other, in the image, and gives the groups of sectors that do the same to the file.
-/// `now` is a FILETIME. An edit that changes nothing makes no group. The file must first be made as long as
-/// [`script::file_length`] says, which is longer than it is only with [`Room::Grow`].
+/// `now` is a FILETIME. An edit that changes nothing makes no group. Where the image is longer
+/// afterwards, which only [`Room::Grow`] makes it, the file is made as long, with zeros, before the first group.
 ///
 /// The caller has run [`check`](super::check::check) and found no problem of structure; that is not repeated here.
 ///

@@ -38,7 +38,7 @@ pub enum Step {
 #[derive(Clone, PartialEq, Eq)]
 pub struct SectorPatch {
     /// Where in the file, in bytes; a multiple of 512. Behind the file's end where the hive grows: the file is then
-    /// made long enough first, with zeros.
+    /// made as long as the image first, with zeros.
     pub offset: u64,
     /// Its 512 bytes after all earlier groups.
     pub before: Vec<u8>,
@@ -55,12 +55,6 @@ pub struct Group {
     pub step: Step,
     /// The sectors that change, at least one.
     pub sectors: Vec<SectorPatch>,
-}
-
-/// Length in bytes that the file must have before the groups are written; 0 where there are none.
-pub fn file_length(groups: &[Group]) -> u64 {
-    let ends = groups.iter().flat_map(|group| &group.sectors).map(|patch| patch.offset + SECTOR as u64);
-    ends.max().unwrap_or_default()
 }
 
 /// Writes to the image of a hive and records what changed, group by group.

@@ -4,7 +4,6 @@ use deblast::change::{ValueData, ValueType};
 use deblast::hive::Hive;
 use deblast::hive::check::{Class, Problem, check};
 use deblast::hive::edit::{Edit, Group, edit};
-use deblast::hive::script::file_length;
 use deblast::path::RegPath;
 use regf::hive::RegistryHive;
 use regf::structures::DataType;
@@ -105,9 +104,6 @@ pub(crate) fn ours(hive: &Hive, key: &str) -> Vec<(String, u32, Vec<u8>)> {
 /// Writes the sectors that `pick` chooses, each at its place, into a copy of the file.
 pub(crate) fn written<'a>(bytes: &[u8], groups: impl IntoIterator<Item = &'a Group>) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
-    let groups: Vec<&Group> = groups.into_iter().collect();
-    let end = groups.iter().map(|group| file_length(std::slice::from_ref(group))).max().unwrap_or(0) as usize;
-    bytes.resize(bytes.len().max(end), 0);
     for patch in groups.into_iter().flat_map(|group| &group.sectors) {
         let place = patch.offset as usize..patch.offset as usize + 512;
         assert_eq!(bytes[place.clone()], patch.before[..], "what the sector holds before");

@@ -105,6 +105,7 @@ pub(crate) fn cut(before: &Hive, edits: &[Edit], what: &str) -> usize {
     let groups = edit(&mut after, edits, NOW + 1).unwrap();
     let (mut random, mut count) = (1, 0);
     let mut image = before.as_bytes().to_vec();
+    image.resize(after.as_bytes().len(), 0);
     let problems = check(before);
     for group in &groups {
         for subset in subsets(group.sectors.len(), &mut random) {

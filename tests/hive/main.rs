@@ -10,3 +10,4 @@ mod cut;
 mod damage;
 mod edits;
 mod log;
+mod stopped;
