@@ -12,7 +12,7 @@ use deblast::hive::{Hive, second};
 use crate::common::{NOW, RUN, data, delete, judged, made, ours, set, structure};
 use crate::cut::{controls, cut};
 
-const XP_SYSTEM: &str = "log2timeline+dfwinreg/history/test_data/SYSTEM.e18f3d4d";
+pub(crate) const XP_SYSTEM: &str = "log2timeline+dfwinreg/history/test_data/SYSTEM.e18f3d4d";
 const XP_NTUSER: &str = "log2timeline+dfwinreg/history/test_data/NTUSER.DAT.ff40afc3";
 const NT4_SYSTEM: &str = "skelsec+aiowinreg/tests/testdata/nt/system.reg";
 const PARTIAL: &str = "mkorman90+regipy/regipy_tests/data/ntuser_software_partial";

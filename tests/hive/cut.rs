@@ -3,7 +3,7 @@
 use deblast::digest::Sha256;
 use deblast::hive::Hive;
 use deblast::hive::check::{Problem, check, survey};
-use deblast::hive::edit::{Edit, Group, Step, edit};
+use deblast::hive::edit::{Edit, Group, Room, Step, edit, edit_within};
 use deblast::hive::tree::{actual_tree, expected_tree};
 
 use crate::common::{NOW, made, structure, there, tight, written};
@@ -27,10 +27,10 @@ fn seen(bytes: &[u8], edits: &[Edit]) -> Seen {
 }
 
 impl<'a> Judge<'a> {
-    fn new(before: &Hive, edits: &'a [Edit]) -> Self {
+    fn new(before: &Hive, edits: &'a [Edit], room: Room) -> Self {
         let state = |count: usize| {
             let mut hive = before.clone();
-            edit(&mut hive, &edits[..count], NOW + 1).unwrap();
+            edit_within(&mut hive, &edits[..count], NOW + 1, room).unwrap();
             assert_eq!(
                 actual_tree(&hive, &edits[..count]).unwrap(),
                 expected_tree(before, &edits[..count]).unwrap(),
@@ -55,23 +55,23 @@ impl<'a> Judge<'a> {
 
 /// Which sectors of a group of `count` are written: all subsets of a small one; else each prefix, each with one
 /// missing, and some at random.
-fn subsets(count: usize, random: &mut u64) -> Vec<u64> {
+fn subsets(count: usize, random: &mut u64) -> Vec<u128> {
     if count <= 4 {
         return (0..1 << count).collect();
     }
-    assert!(count < 64);
+    assert!(count < 128);
     let all = (1 << count) - 1;
-    let mut subsets: Vec<u64> = (0..=count).map(|n| (1 << n) - 1).collect();
+    let mut subsets: Vec<u128> = (0..=count).map(|n| (1 << n) - 1).collect();
     subsets.extend((0..count).map(|n| all & !(1 << n)));
     for _ in 0..8 {
         // Knuth's linear congruential generator; the high bits are the good ones.
         *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        subsets.push(*random >> 20 & all);
+        subsets.push((u128::from(*random) << 64 | u128::from(*random) >> 20) & all);
     }
     subsets
 }
 
-fn some_of(group: &Group, subset: u64) -> Group {
+fn some_of(group: &Group, subset: u128) -> Group {
     let mut some = group.clone();
     let mut index = 0;
     some.sectors.retain(|_| {
@@ -100,9 +100,14 @@ fn counted_ahead(cut: &[u8], before: &[Problem], edit: &Edit, step: Step) -> boo
 
 /// Cuts the edits everywhere; gives the number of states judged.
 pub(crate) fn cut(before: &Hive, edits: &[Edit], what: &str) -> usize {
-    let judge = Judge::new(before, edits);
+    cut_within(before, edits, what, Room::FreeCells)
+}
+
+/// The same for a hive that may grow.
+pub(crate) fn cut_within(before: &Hive, edits: &[Edit], what: &str, room: Room) -> usize {
+    let judge = Judge::new(before, edits, room);
     let mut after = before.clone();
-    let groups = edit(&mut after, edits, NOW + 1).unwrap();
+    let groups = edit_within(&mut after, edits, NOW + 1, room).unwrap();
     let (mut random, mut count) = (1, 0);
     let mut image = before.as_bytes().to_vec();
     image.resize(after.as_bytes().len(), 0);
@@ -146,7 +151,7 @@ fn overlay(bytes: &mut [u8], group: &Group) {
 /// How many states are broken when the groups are written in reverse, and when there are no syncs at all, so that any
 /// one sector write of the whole may be missing.
 pub(crate) fn controls(before: &Hive, edits: &[Edit]) -> (usize, usize) {
-    let judge = Judge::new(before, edits);
+    let judge = Judge::new(before, edits, Room::FreeCells);
     let groups = edit(&mut before.clone(), edits, NOW + 1).unwrap();
     let broken = |bytes: Vec<u8>| judge.judge(bytes).is_err();
     let mut image = before.as_bytes().to_vec();
@@ -160,7 +165,7 @@ pub(crate) fn controls(before: &Hive, edits: &[Edit]) -> (usize, usize) {
         for sector in 0..group.sectors.len() {
             let mut image = before.as_bytes().to_vec();
             for (index, group) in groups.iter().enumerate() {
-                let subset = if index == missing { !(1 << sector) } else { u64::MAX };
+                let subset = if index == missing { !(1 << sector) } else { u128::MAX };
                 overlay(&mut image, &some_of(group, subset));
             }
             unsynced += usize::from(broken(image));

@@ -9,5 +9,7 @@ mod corpus;
 mod cut;
 mod damage;
 mod edits;
+mod keys;
 mod log;
+mod room;
 mod stopped;
