@@ -13,9 +13,9 @@ use crate::common::{NOW, RUN, data, delete, judged, made, ours, set, structure};
 use crate::cut::{controls, cut};
 
 pub(crate) const XP_SYSTEM: &str = "log2timeline+dfwinreg/history/test_data/SYSTEM.e18f3d4d";
-const XP_NTUSER: &str = "log2timeline+dfwinreg/history/test_data/NTUSER.DAT.ff40afc3";
-const NT4_SYSTEM: &str = "skelsec+aiowinreg/tests/testdata/nt/system.reg";
-const PARTIAL: &str = "mkorman90+regipy/regipy_tests/data/ntuser_software_partial";
+pub(crate) const XP_NTUSER: &str = "log2timeline+dfwinreg/history/test_data/NTUSER.DAT.ff40afc3";
+pub(crate) const NT4_SYSTEM: &str = "skelsec+aiowinreg/tests/testdata/nt/system.reg";
+pub(crate) const PARTIAL: &str = "mkorman90+regipy/regipy_tests/data/ntuser_software_partial";
 
 fn corpus() -> Option<PathBuf> {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpus/hive"));
@@ -48,6 +48,19 @@ const NOT_SOUND: [(&str, &str); 5] = [
     ("BadSubkeyHive", "the key node is said to be at 0x1470, a cell that is already in use"),
     ("corrupt_sub_key_list.hiv", "the key node is said to be at 0x5480, where no cell starts"),
 ];
+
+/// Every sound hive of the corpus, with its name; none where there is no corpus.
+pub(crate) fn sound() -> Vec<(String, Vec<u8>)> {
+    let Some(folder) = corpus() else { return Vec::new() };
+    let mut sound = Vec::new();
+    for file in files(&folder) {
+        let name = file.strip_prefix(&folder).unwrap().display().to_string();
+        if !name.contains(".LOG") && NOT_SOUND.iter().all(|(bad, _)| !name.ends_with(bad)) {
+            sound.push((name, std::fs::read(file).unwrap()));
+        }
+    }
+    sound
+}
 
 #[test]
 fn every_real_hive_is_sound_or_told_in_words() {

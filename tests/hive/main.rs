@@ -8,6 +8,7 @@ mod common;
 mod corpus;
 mod cut;
 mod damage;
+mod damage_real;
 mod edits;
 mod keys;
 mod log;
