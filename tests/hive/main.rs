@@ -10,6 +10,7 @@ mod cut;
 mod damage;
 mod damage_real;
 mod edits;
+mod every_hive;
 mod keys;
 mod log;
 mod room;
