@@ -23,17 +23,16 @@ const NEW_KEY: &str = "Ünew key";
 
 /// A key with two values or more, and the names of the first and the last one; names that no other value there has.
 fn valued(hive: &Hive) -> Option<(RegPath, String, String)> {
-    let mut pending = vec![RegPath::default()];
-    while let Some(path) = pending.pop() {
-        let key = hive.key(&path).unwrap()?;
+    let mut pending = vec![(RegPath::default(), hive.root().unwrap())];
+    while let Some((path, key)) = pending.pop() {
         let names: Vec<String> = key.values().unwrap().iter().map(|value| value.name()).collect();
         let plain = |name: &String| !name.contains(['\0', '\u{fffd}']);
         let single = |name: &String| names.iter().filter(|other| same_name(other, name)).count() == 1;
         if names.len() > 1 && names.iter().all(|name| single(name) && plain(name)) {
             return Some((path, names[0].clone(), names[names.len() - 1].clone()));
         }
-        let below = key.subkeys().unwrap().into_iter().map(|key| key.name()).filter(plain);
-        pending.extend(below.map(|name| path.join(&name)));
+        let below = key.subkeys().unwrap().into_iter().filter(|key| plain(&key.name()));
+        pending.extend(below.map(|key| (path.join(&key.name()), key)));
     }
     None
 }

@@ -13,5 +13,6 @@ mod edits;
 mod every_hive;
 mod keys;
 mod log;
+mod random;
 mod room;
 mod stopped;
