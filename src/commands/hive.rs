@@ -51,6 +51,9 @@ pub fn execute(task: &HiveTask) -> Result<u8> {
 /// base block is too bad to tell is asked about too: that may be just what the log mends.
 fn log_for(task: &HiveTask, bytes: &[u8]) -> Result<Option<Log>> {
     let clean = Hive::parse(bytes.to_vec()).is_ok_and(|hive| hive.dirty().is_none());
+    if clean && !task.logs.is_empty() {
+        tell("the hive is clean; no log is needed, and none was used");
+    }
     if clean || task.logs.is_empty() {
         return Ok(None);
     }
@@ -136,20 +139,30 @@ fn recover(task: &HiveTask, before: Vec<u8>, target: &Target) -> Result<u8> {
     match target {
         Target::NewFile(path) => {
             let hive = Hive::parse(replay(before, &log)?)?;
+            remark_on(&hive);
             file::write_new(path, hive.as_bytes()).doing("write the completed hive")?;
             tell(&format!("{} pages of the log replayed into {}", log.pages(), path.display()));
         }
         Target::InPlace(backup) => {
             let longer = file::lengthened(&before, log.file_length());
             let groups = replay_script(longer.as_deref().unwrap_or(&before), &log)?;
-            let after = replay(before.clone(), &log)?;
-            Hive::parse(after.clone())?;
+            let after = Hive::parse(replay(before.clone(), &log)?)?;
+            remark_on(&after);
             file::backup(backup, &before)?;
-            file::write(&task.file, &groups, &after)?;
+            file::write(&task.file, &groups, after.as_bytes())?;
             tell(&format!("{} pages of the log replayed{}", log.pages(), file::where_it_was(backup)));
         }
     }
     Ok(0)
+}
+
+/// A completed hive that has problems all the same is not ours to mend, but the user should know.
+fn remark_on(hive: &Hive) {
+    if !survey(hive).problems.is_empty() {
+        tell(
+            "the completed hive has problems, which Windows would meet too; `deblast hive check` tells them",
+        );
+    }
 }
 
 fn list(hive: &Hive, path: &RegPath) -> Result<u8> {

@@ -2,11 +2,11 @@
 
 use deblast::digest::Sha256;
 use deblast::hive::Hive;
-use deblast::hive::check::{Problem, check, survey};
+use deblast::hive::check::{Class, Problem, check, survey};
 use deblast::hive::edit::{Edit, Group, Room, Step, edit, edit_within};
 use deblast::hive::tree::{actual_tree, expected_tree};
 
-use crate::common::{NOW, made, structure, there, tight, written};
+use crate::common::{NOW, made, there, tight, written};
 use crate::edits::scripts;
 
 struct Judge<'a> {
@@ -44,10 +44,14 @@ impl<'a> Judge<'a> {
     /// The tree that a cut left, which is that of some number of whole edits; or what is broken.
     fn judge(&self, bytes: Vec<u8>) -> Result<Sha256, String> {
         let hive = Hive::parse(bytes).unwrap();
-        if let Some(problem) = structure(&hive).first() {
+        self.judge_checked(&hive, &check(&hive))
+    }
+
+    fn judge_checked(&self, hive: &Hive, problems: &[Problem]) -> Result<Sha256, String> {
+        if let Some(problem) = problems.iter().find(|problem| problem.class == Class::Structure) {
             return Err(problem.to_string());
         }
-        let tree = actual_tree(&hive, self.edits).map_err(|error| error.to_string())?;
+        let tree = actual_tree(hive, self.edits).map_err(|error| error.to_string())?;
         let known = self.states.iter().any(|(state, _)| *state == tree);
         known.then_some(tree).ok_or_else(|| "a tree of no state".into())
     }
@@ -83,8 +87,7 @@ fn some_of(group: &Group, subset: u128) -> Group {
 
 /// What the check tells of a cut is what it told before the edits, but for the one thing that cannot be avoided, of
 /// which regf would not read on: a new key's security is counted before the key is there. Gives whether it is so.
-fn counted_ahead(cut: &[u8], before: &[Problem], edit: &Edit, step: Step) -> bool {
-    let problems = check(&Hive::parse(cut.to_vec()).unwrap());
+fn counted_ahead(problems: &[Problem], before: &[Problem], edit: &Edit, step: Step) -> bool {
     let new: Vec<&Problem> = problems.iter().filter(|problem| !before.contains(problem)).collect();
     let ahead = |problem: &Problem| problem.what.contains("keys name this security, it counts");
     match new.as_slice() {
@@ -115,9 +118,11 @@ pub(crate) fn cut_within(before: &Hive, edits: &[Edit], what: &str, room: Room) 
     for group in &groups {
         for subset in subsets(group.sectors.len(), &mut random) {
             let cut = written(&image, [&some_of(group, subset)]);
-            let counted = counted_ahead(&cut, &problems, &edits[group.edit], group.step);
-            let seen = (!counted).then(|| seen(&cut, edits));
-            let left = judge.judge(cut);
+            let hive = Hive::parse(cut).unwrap();
+            let found = check(&hive);
+            let counted = counted_ahead(&found, &problems, &edits[group.edit], group.step);
+            let seen = (!counted).then(|| seen(hive.as_bytes(), edits));
+            let left = judge.judge_checked(&hive, &found);
             let whole = subset.count_ones() as usize == group.sectors.len();
             let flipped = group.step > Step::Flip || (group.step == Step::Flip && whole);
             let wanted = group.edit + usize::from(flipped);

@@ -2,7 +2,6 @@
 //! they accepted before, and see exactly the edit.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::process::Command;
 
 use deblast::change::ValueData;
@@ -220,7 +219,7 @@ fn only_where_it_may(before: &Hive, after: &Hive, edit: &Edit) {
 #[test]
 fn each_edit_of_each_sound_hive() {
     let have = |program: &str| {
-        let there = Path::new("/usr/bin").join(program).exists();
+        let there = Command::new(program).output().is_ok();
         if !there {
             println!("skipped: {program} is not there to judge");
         }

@@ -8,8 +8,8 @@ use deblast::path::{RegPath, fold_name};
 use regf::hive::RegistryHive;
 
 use crate::common::{NOW, Random, create, data, delete, made, set, tight};
-use crate::corpus::{XP_SYSTEM, real};
-use crate::cut::cut;
+use crate::corpus::{NT4_SYSTEM, XP_NTUSER, XP_SYSTEM, real};
+use crate::cut::{cut, cut_within};
 
 /// Makes so many free bytes more, in large pieces.
 fn make_room(hive: &mut Hive, bytes: usize) {
@@ -81,6 +81,21 @@ fn lists_change_their_kind_and_part_as_they_grow() {
             let theirs = theirs.open_key("None").unwrap().subkeys().unwrap();
             assert_eq!(theirs.iter().map(|key| key.name()).collect::<Vec<_>>(), wanted, "regf");
         }
+    }
+}
+
+#[test]
+fn new_keys_in_real_hives_may_be_cut() {
+    for (name, key) in [
+        (XP_SYSTEM, r"Select\New"),
+        (XP_SYSTEM, r"ControlSet001\Services\Deblast"),
+        (NT4_SYSTEM, r"ControlSet001\Services\Deblast"),
+        (XP_NTUSER, r"Control Panel\Keyboard\New"),
+    ] {
+        let Some(bytes) = real(name) else { return };
+        let hive = Hive::parse(bytes).unwrap();
+        let count = cut_within(&hive, &[create(key)], name, Room::Grow);
+        println!("{name}, {key}: {count} cuts, none broken");
     }
 }
 

@@ -161,7 +161,8 @@ fn a_log_that_does_not_apply_is_refused_in_words() {
     let (mut other, mut log) = (dirty.clone(), good.clone());
     put(&mut other, 48, b"a\0\0\0");
     put(&mut log, 48, b"b\0\0\0");
-    (sum(&mut other), sum(&mut log));
+    sum(&mut other);
+    sum(&mut log);
     let error = applies(&other, &log).err().unwrap();
     assert!(error.contains(r#"another hive's: it is of "b", the hive is "a""#), "{error}");
     for length in 0..good.len() {

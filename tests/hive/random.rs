@@ -21,6 +21,9 @@ use crate::corpus::every_file;
 /// Values of a key in their order: name, type, data.
 type Values = Vec<(String, u32, Vec<u8>)>;
 
+/// A key to be generated: an index of the one above it, its name, its values.
+type Generated = (usize, String, Vec<(String, (u32, Vec<u8>))>);
+
 /// A hive as a plain map, by the upper-cased path of each key.
 type Model = BTreeMap<String, Values>;
 
@@ -56,7 +59,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 /// A hive of a few keys and values, and its model.
-fn generated(minor: u32, keys: &[(usize, String, Vec<(String, (u32, Vec<u8>))>)]) -> (Hive, Model) {
+fn generated(minor: u32, keys: &[Generated]) -> (Hive, Model) {
     let mut root = KeyTreeNode::new("Root");
     let mut model = Model::from([(String::new(), Values::new())]);
     let mut paths = vec![String::new()];
@@ -118,7 +121,7 @@ fn applied(model: &mut Model, op: &Op) -> Option<Edit> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn edits_do_what_a_plain_model_does(

@@ -94,7 +94,7 @@ pub(super) fn write(path: &Path, groups: &[Group], wanted: &[u8]) -> Result<()> 
             sectors.overwrite(patch.offset, &patch.before, &patch.after).map_err(|error| {
                 let left = match written {
                     0 => "nothing was written",
-                    _ => "the hive is whole: it is as before the edit or after it, but for cells that nothing uses",
+                    _ => "give the same command again: the hive is as before the edit or after it, or its log still applies",
                 };
                 error.within("write the hive").hint(left)
             })?;
