@@ -74,7 +74,7 @@ pub fn execute(options: &Options) -> Result<u8> {
             treated.target.remarks.extend(warned.take().map(str::to_owned));
             Ok(treated)
         }
-        Task::Scan | Task::ListRuns | Task::List => scan(patient, &settings, &mut show),
+        Task::Scan | Task::ListRuns | Task::List | Task::Hive(_) => scan(patient, &settings, &mut show),
     })?;
     let text = if options.json { report.to_json()? } else { render(&report) };
     // The disk is written by now: wherever the report can still go it goes, the copy that lasts longest first.

@@ -10,6 +10,10 @@ use crate::error::{Error, Result};
 use crate::policy::{Dcom, Policy, Remove, Suspects};
 use crate::store::Store;
 
+mod hive;
+
+pub use hive::{Backup, HiveTask, HiveVerb, Target};
+
 /// Cleans an offline Windows disk of W32/Blaster: finds the Windows installs on it, shows what is wrong and what it
 /// would change, and after a yes removes the worm, disables DCOM, verifies, and can take it all back.
 #[derive(Debug, Parser)]
@@ -80,6 +84,7 @@ enum Command {
         #[command(flatten)]
         store: StoreArg,
     },
+    Hive(hive::HiveArgs),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -205,6 +210,8 @@ pub enum Task {
     },
     /// List the runs that belong to a disk.
     ListRuns,
+    /// Do something with one hive file; no other option counts.
+    Hive(HiveTask),
 }
 
 /// Whether the plan is carried out.
@@ -293,6 +300,7 @@ impl Args {
                 options.take_consent(&consent);
                 options.take_store(store)?;
             }
+            Command::Hive(hive) => options.task = Task::Hive(hive.resolve()?),
         }
         Ok(Some(options))
     }
@@ -341,6 +349,7 @@ impl Options {
             Task::Scan => "scan",
             Task::Clean => "clean",
             Task::Undo { .. } | Task::ListRuns => "undo",
+            Task::Hive(_) => "hive",
         };
         serde_json::json!({
             "command": command,

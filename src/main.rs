@@ -15,7 +15,8 @@ fn main() -> ExitCode {
         }
         Err(error) => return fail(&error),
     };
-    let done = match options.task {
+    let done = match &options.task {
+        Task::Hive(task) => deblast::commands::hive::execute(task),
         Task::List => deblast::commands::list::execute(&options.targets),
         Task::Scan | Task::Clean | Task::Undo { .. } | Task::ListRuns => deblast::batch::execute(&options),
     };

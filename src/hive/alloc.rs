@@ -1,7 +1,7 @@
 //! Free cells of a hive: taking new cells out of them and giving old ones back.
 //!
-//! Nothing is maintained on disk but the sizes of cells: Windows rebuilds its free lists when it loads a hive. A hive
-//! never grows here; what does not fit is refused. Source: the regf spec, "Cell".
+//! Nothing is maintained on disk but the sizes of cells: Windows rebuilds its free lists when it loads a hive. What
+//! does not fit is refused here; [`edit`](super::edit) may then let the hive grow. Source: the regf spec, "Cell".
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +17,7 @@ pub(super) struct Extent {
 }
 
 /// The free cells: offset to size.
+#[derive(Clone)]
 pub(super) struct Space(BTreeMap<u32, u32>);
 
 /// New cells, not yet written.
@@ -60,6 +61,11 @@ impl Space {
             bin += size;
         }
         Ok(Self(free))
+    }
+
+    /// A cell that has become free, with nothing free next to it.
+    pub(super) fn add(&mut self, cell: Extent) {
+        self.0.insert(cell.at, cell.size);
     }
 
     /// Takes a cell for each length of payload, in bytes.

@@ -70,11 +70,14 @@ pub(super) mod nk {
     pub(in crate::hive) const PARENT: usize = 16;
     pub(in crate::hive) const SUBKEYS: usize = 20;
     pub(in crate::hive) const SUBKEYS_LIST: usize = 28;
+    pub(in crate::hive) const VOLATILE_LIST: usize = 32;
     /// Count of values, then at +4 the offset of their list: an aligned pair of eight bytes.
     pub(in crate::hive) const VALUES: usize = 36;
     pub(in crate::hive) const VALUES_LIST: usize = 40;
     pub(in crate::hive) const SECURITY: usize = 44;
     pub(in crate::hive) const CLASS: usize = 48;
+    /// Longest name of a subkey, in bytes of UTF-16; the upper half holds flags from Windows XP SP3 on.
+    pub(in crate::hive) const MAX_NAME: usize = 52;
     pub(in crate::hive) const MAX_VALUE_NAME: usize = 60;
     pub(in crate::hive) const MAX_VALUE_DATA: usize = 64;
     pub(in crate::hive) const NAME_LENGTH: usize = 72;

@@ -3,8 +3,8 @@
 //!
 //! One pass over the bins and one over the keys. Memory is two bits for each eight bytes of the hive, the offsets of
 //! keys not visited yet, and one counter for each security record; no tree is built.
-//! Left out, since sound hives of Windows have them: cells that nothing refers to, stale maxima of name and data
-//! lengths, stale volatile counts. Source: the regf spec; what Windows tolerates was measured on real hives.
+//! Told apart from problems, since sound hives of Windows have them: cells that nothing refers to, maxima of name and
+//! data lengths that are too low ([`Survey::warnings`]). Left out: stale volatile counts. Source: the regf spec; what Windows tolerates was measured on real hives.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -44,11 +44,28 @@ impl fmt::Display for Problem {
     }
 }
 
+/// One thing that is not as it should be, harmless, and seen in sound hives.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Warning {
+    /// Where, in bytes from the start of the file.
+    pub offset: u64,
+    /// What it is.
+    pub what: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "offset {:#x}: {}", self.offset, self.what)
+    }
+}
+
 /// What one check of a whole hive found.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
     /// What is amiss, in the order found; at most a thousand, then one that tells of the rest.
     pub problems: Vec<Problem>,
+    /// What is harmless; at most a thousand.
+    pub warnings: Vec<Warning>,
     /// Keys reached, the root among them.
     pub keys: u64,
     /// Values reached.
@@ -83,6 +100,7 @@ pub fn survey(hive: &Hive) -> Survey {
     checker.bins();
     checker.keys();
     checker.security_records();
+    checker.leaks();
     checker.finish()
 }
 
@@ -160,6 +178,35 @@ impl<'a> Checker<'a> {
 
     fn other(&mut self, at: u64, what: impl Into<String>) {
         self.problem(Class::Other, at, what.into());
+    }
+
+    fn warning(&mut self, at: u64, what: String) {
+        if self.found.warnings.len() < MOST {
+            self.found.warnings.push(Warning { offset: at, what });
+        }
+    }
+
+    /// Tells of the cells in use that nothing refers to, once all references are known.
+    fn leaks(&mut self) {
+        if self.found.leaked == 0 {
+            return;
+        }
+        for at in (0..self.bins.len()).step_by(8) {
+            let size = u32_at(self.bins, at).unwrap_or(0);
+            if size < 0x8000_0000 || !self.starts.get(at) || self.used.get(at) {
+                continue;
+            }
+            let what = match byte_range(self.bins, at + 4, 2) {
+                Some(b"nk") => "a key node",
+                Some(b"vk") => "a key value",
+                Some(b"sk") => "a key security",
+                Some(b"lf" | b"lh" | b"li" | b"ri") => "a subkeys list",
+                Some(b"db") => "a big data record",
+                _ => "a cell",
+            };
+            let size = size.wrapping_neg();
+            self.warning((at + BASE_BLOCK) as u64, format!("{what} of {size} bytes that nothing refers to"));
+        }
     }
 
     /// Hive bins tile the data, cells tile each bin. Spec, "Hive bin".

@@ -2,10 +2,11 @@
 //!
 //! - [`Hive`]: the whole file in memory, its base block validated.
 //! - [`read`]: keys and values. [`check`]: everything that Windows or a stricter reader would find amiss.
-//! - [`edit`]: values set and deleted as ordered groups of sectors, safe to be cut anywhere.
+//! - [`log`]: the transaction log that completes a dirty hive. [`edit`]: values set and deleted, keys created. Both
+//!   as ordered groups of sectors ([`script`]), safe to be cut anywhere.
 //! - [`tree`]: proof that the difference between two states is exactly the edits. [`second`]: a reader not ours.
 //!
-//! Limits, on purpose: keys are never created or deleted, a hive never grows, and nothing here does I/O.
+//! Limits, on purpose: keys are never deleted, and nothing here does I/O.
 //! Source: the regf specification by msuhanov (below: spec); the words are its words.
 
 use crate::error::{Error, Result};
@@ -14,7 +15,10 @@ mod alloc;
 mod cell;
 pub mod check;
 pub mod edit;
+pub mod log;
+mod name;
 pub mod read;
+pub mod script;
 pub mod second;
 pub mod tree;
 

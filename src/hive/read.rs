@@ -73,6 +73,10 @@ impl<'a> Key<'a> {
         u64_at(self.body, nk::LAST_WRITTEN).unwrap_or_default()
     }
 
+    pub(super) fn hive(&self) -> &'a Hive {
+        self.hive
+    }
+
     pub(super) fn flags(&self) -> u16 {
         u16_at(self.body, nk::FLAGS).unwrap_or_default()
     }

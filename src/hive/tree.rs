@@ -9,52 +9,143 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::cell::{MAX_DEPTH, nk};
 use super::edit::Edit;
+use super::name::{Stored, upcased};
 use super::read::Key;
 use super::{CellOffset, Hive};
 use crate::change::ValueData;
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
-use crate::path::upcase_unit;
+use crate::path::{compare_names, same_name};
 
-/// The tree as it would be after `edits`: a deleted value is left out, a set one replaced in place or appended.
+/// The tree as it would be after `edits`: a deleted value is left out, a set one replaced in place or appended, a new
+/// key put where its name belongs.
 ///
 /// Errors: a key of an edit or a value to be deleted does not exist; the tree cannot be read.
 pub fn expected_tree(hive: &Hive, edits: &[Edit]) -> Result<Sha256> {
     digest(hive, edits, true)
 }
 
-/// The tree as it is, the times of the keys that `edits` name left out: after the edits this is what
-/// [`expected_tree`] was before.
+/// The tree as it is, the times of the keys that `edits` write to left out: after the edits this is what
+/// [`expected_tree`] was before. New keys that are not there yet are left out of account.
 pub fn actual_tree(hive: &Hive, edits: &[Edit]) -> Result<Sha256> {
     digest(hive, edits, false)
 }
 
-fn digest(hive: &Hive, edits: &[Edit], apply: bool) -> Result<Sha256> {
-    const DOING: &str = "compare the trees of the hive";
-    let mut edited: BTreeMap<CellOffset, Vec<&Edit>> = BTreeMap::new();
-    for edit in edits {
-        let key = hive.key(edit.key())?;
-        let key = key.ok_or_else(|| Error::refused(DOING, "the key does not exist").path(edit.key()))?;
-        edited.entry(key.offset()).or_default().push(edit);
+/// What edits mean for a key: one that exists, or one that is not there yet.
+#[derive(Default)]
+struct Wanted<'a> {
+    name: &'a str,
+    /// Edits of its values.
+    values: Vec<&'a Edit>,
+    /// New keys below it.
+    keys: Vec<Wanted<'a>>,
+}
+
+impl<'a> Wanted<'a> {
+    /// The new key at a path below, whose parts are `names`.
+    fn below(&mut self, names: &[&str]) -> Option<&mut Self> {
+        let Some((first, rest)) = names.split_first() else { return Some(self) };
+        self.keys.iter_mut().find(|key| same_name(key.name, first))?.below(rest)
     }
+}
+
+/// What the edits mean for each key that exists, by its cell.
+fn wanted<'a>(hive: &Hive, edits: &'a [Edit]) -> Result<BTreeMap<CellOffset, Wanted<'a>>> {
+    let mut wanted: BTreeMap<CellOffset, Wanted<'_>> = BTreeMap::new();
+    for edit in edits {
+        let parts: Vec<&str> = edit.key().parts().collect();
+        let (names, name) = match (edit, parts.split_last()) {
+            (Edit::CreateKey { .. }, Some((last, above))) => (above, *last),
+            _ => (parts.as_slice(), ""),
+        };
+        // The nearest key that exists, and from there on new ones.
+        let mut existing = hive.root()?;
+        let mut depth = 0;
+        for name in names {
+            let Some(key) = existing.subkey(name)? else { break };
+            (existing, depth) = (key, depth + 1);
+        }
+        let above = wanted.entry(existing.offset()).or_default();
+        let new = names.get(depth..).unwrap_or_default();
+        let there = if new.is_empty() { existing.subkey(name)? } else { None };
+        match (edit, there) {
+            // It is there by now, and its time is that of the edit.
+            (Edit::CreateKey { .. }, Some(key)) => drop(wanted.entry(key.offset()).or_default()),
+            _ => {
+                let doing = "compare the trees of the hive";
+                let key = above
+                    .below(new)
+                    .ok_or_else(|| Error::refused(doing, "the key does not exist").path(edit.key()))?;
+                match edit {
+                    Edit::CreateKey { .. } => {
+                        let place = key.keys.partition_point(|key| compare_names(key.name, name).is_lt());
+                        key.keys.insert(place, Wanted { name, ..Wanted::default() });
+                    }
+                    Edit::Delete { .. } | Edit::Set { .. } => key.values.push(edit),
+                }
+            }
+        }
+    }
+    Ok(wanted)
+}
+
+/// A key that the walk has still to see.
+enum Pending<'a, 'b> {
+    Old(Key<'a>, usize),
+    /// With the security that it inherits.
+    New(&'b Wanted<'b>, &'a [u8]),
+}
+
+fn digest(hive: &Hive, edits: &[Edit], apply: bool) -> Result<Sha256> {
+    let wanted = wanted(hive, edits)?;
     let mut sum = *Sha256::of(b"").as_bytes();
     let mut seen = HashSet::new();
-    let mut pending = vec![(hive.root()?, 1)];
-    while let Some((key, depth)) = pending.pop() {
+    let mut pending = vec![Pending::Old(hive.root()?, 1)];
+    while let Some(next) = pending.pop() {
         // Each record names its number of subkeys, so the order of the walk alone gives the shape of the tree.
-        if !seen.insert(key.offset()) || depth > MAX_DEPTH {
-            let found = if depth > MAX_DEPTH { "more" } else { "a key that two keys list" };
-            let expected = format!("a tree of at most {MAX_DEPTH} levels");
-            return Err(Error::mismatch(DOING, key.offset().file_offset(), expected, found));
-        }
-        let edits = edited.get(&key.offset());
-        let subkeys = key.subkeys()?;
         let mut record = Record(sum.to_vec());
-        record.number(subkeys.len() as u64);
-        record.key(&key, edits.is_none())?;
-        record.values(&key, edits.filter(|_| apply).map(Vec::as_slice).unwrap_or_default())?;
+        match next {
+            Pending::New(key, security) => {
+                record.number(key.keys.len() as u64);
+                record.new_key(key.name, security);
+                record.list(Vec::new(), &key.values)?;
+                pending.extend(key.keys.iter().rev().map(|key| Pending::New(key, security)));
+            }
+            Pending::Old(key, depth) => {
+                if !seen.insert(key.offset()) || depth > MAX_DEPTH {
+                    let found = if depth > MAX_DEPTH { "more" } else { "a key that two keys list" };
+                    let expected = format!("a tree of at most {MAX_DEPTH} levels");
+                    let place = key.offset().file_offset();
+                    return Err(Error::mismatch("compare the trees of the hive", place, expected, found));
+                }
+                let edits = wanted.get(&key.offset());
+                let (values, new) = match edits.filter(|_| apply) {
+                    Some(edits) => (edits.values.as_slice(), edits.keys.as_slice()),
+                    None => Default::default(),
+                };
+                let subkeys = key.subkeys()?;
+                record.number((subkeys.len() + new.len()) as u64);
+                record.key(&key, edits.is_none())?;
+                record.values(&key, values)?;
+                let mut new = new.iter().peekable();
+                let first = pending.len();
+                for subkey in subkeys {
+                    while let Some(key_before) =
+                        new.next_if(|new| compare_names(new.name, &subkey.name()).is_lt())
+                    {
+                        pending.push(Pending::New(key_before, key.security()?));
+                    }
+                    pending.push(Pending::Old(subkey, depth + 1));
+                }
+                for last in new {
+                    pending.push(Pending::New(last, key.security()?));
+                }
+                if let Some(added) = pending.get_mut(first..) {
+                    added.reverse();
+                }
+            }
+        }
         sum = *Sha256::of(&record.0).as_bytes();
-        pending.extend(subkeys.into_iter().rev().map(|subkey| (subkey, depth + 1)));
     }
     Ok(Sha256::of(&sum))
 }
@@ -88,6 +179,16 @@ impl Record {
         Ok(())
     }
 
+    /// A key that is not there yet.
+    fn new_key(&mut self, name: &str, security: &[u8]) {
+        let name = Stored::of(name);
+        self.units(&name.units);
+        self.number(u64::from(if name.compressed { nk::COMPRESSED } else { 0 }));
+        self.number(u64::MAX);
+        self.bytes(&[]);
+        self.bytes(security);
+    }
+
     fn values(&mut self, key: &Key<'_>, edits: &[&Edit]) -> Result<()> {
         let values = key.values()?;
         if edits.is_empty() {
@@ -101,6 +202,10 @@ impl Record {
         for value in values {
             list.push((value.name_units(), value.data()?));
         }
+        self.list(list, edits)
+    }
+
+    fn list(&mut self, mut list: Vec<(Vec<u16>, ValueData)>, edits: &[&Edit]) -> Result<()> {
         for edit in edits {
             apply(&mut list, edit)?;
         }
@@ -117,13 +222,13 @@ impl Record {
 }
 
 fn apply(list: &mut Vec<(Vec<u16>, ValueData)>, edit: &Edit) -> Result<()> {
-    let name: Vec<u16> = edit.value().encode_utf16().collect();
-    let upcased = |name: &[u16]| name.iter().copied().map(upcase_unit).collect::<Vec<u16>>();
+    let Some(value) = edit.value() else { return Ok(()) };
+    let name: Vec<u16> = value.encode_utf16().collect();
     let index = list.iter().position(|(stored, _)| upcased(stored) == upcased(&name));
     match edit {
         Edit::Delete { key, .. } => {
             let index = index.ok_or_else(|| {
-                Error::refused("delete the value", format!("there is no value {:?}", edit.value())).path(key)
+                Error::refused("delete the value", format!("there is no value {value:?}")).path(key)
             })?;
             list.remove(index);
         }
@@ -131,6 +236,7 @@ fn apply(list: &mut Vec<(Vec<u16>, ValueData)>, edit: &Edit) -> Result<()> {
             Some((_, data)) => *data = to.clone(),
             None => list.push((name, to.clone())),
         },
+        Edit::CreateKey { .. } => {}
     }
     Ok(())
 }

@@ -65,6 +65,10 @@ pub(crate) fn set(key: &str, value: &str, to: ValueData) -> Edit {
     Edit::Set { key: RegPath::new(key), value: value.into(), to }
 }
 
+pub(crate) fn create(key: &str) -> Edit {
+    Edit::CreateKey { key: RegPath::new(key) }
+}
+
 pub(crate) fn data(kind: u32, data: &[u8]) -> ValueData {
     ValueData { kind: ValueType(kind), data: data.to_vec() }
 }
@@ -75,9 +79,16 @@ pub(crate) fn structure(hive: &Hive) -> Vec<Problem> {
 
 /// Values of a key as the crate `regf` reads them: the strictest reader at hand, and not ours.
 pub(crate) fn judged(bytes: &[u8], key: &str) -> Vec<(String, u32, Vec<u8>)> {
+    there(bytes, key).unwrap()
+}
+
+/// The same of a key that may not exist.
+pub(crate) fn there(bytes: &[u8], key: &str) -> Option<Vec<(String, u32, Vec<u8>)>> {
     let hive = RegistryHive::from_bytes(bytes.to_vec()).unwrap();
-    let values = hive.open_key(key).unwrap().values().unwrap();
-    values.iter().map(|value| (value.name(), value.raw_data_type(), value.raw_data().unwrap())).collect()
+    let values = hive.open_key(key).ok()?.values().unwrap();
+    Some(
+        values.iter().map(|value| (value.name(), value.raw_data_type(), value.raw_data().unwrap())).collect(),
+    )
 }
 
 /// Values of a key as our reader reads them.
@@ -99,4 +110,14 @@ pub(crate) fn written<'a>(bytes: &[u8], groups: impl IntoIterator<Item = &'a Gro
         bytes[place].copy_from_slice(&patch.after);
     }
     bytes
+}
+
+/// Knuth's linear congruential generator; the high bits are the good ones.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % end
+    }
 }

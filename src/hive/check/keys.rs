@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use super::super::ROOT;
 use super::super::cell::{BASE_BLOCK, MAX_DEPTH, NIL, SEGMENT, byte_range, nk, u16_at, u32_at, vk};
+use super::super::name::{hash, upcased};
 use super::{Checker, name};
 use crate::path::upcase_unit;
 
@@ -27,6 +28,15 @@ enum Leaf {
     Hash,
     /// li: nothing.
     Plain,
+}
+
+/// What is remembered from one leaf of a key to the next.
+#[derive(Default)]
+struct Names {
+    /// The name before, in upper case.
+    last: Option<Vec<u16>>,
+    /// Length of the longest name, in bytes of UTF-16.
+    longest: usize,
 }
 
 fn place(at: u32) -> u64 {
@@ -83,41 +93,54 @@ impl Checker<'_> {
             security => self.security(security, at),
         }
         if flags & nk::PREDEFINED == 0 {
-            self.values(at, field(nk::VALUES), field(nk::VALUES_LIST));
+            let longest = self.values(at, field(nk::VALUES), field(nk::VALUES_LIST));
+            self.maximum(at, "name of a value", field(nk::MAX_VALUE_NAME), longest.0);
+            self.maximum(at, "data of a value", field(nk::MAX_VALUE_DATA), longest.1);
         }
         if key.depth >= MAX_DEPTH && field(nk::SUBKEYS) > 0 {
             return self.structure(at, format!("more than {MAX_DEPTH} levels of keys"));
         }
-        self.subkeys(key, field(nk::SUBKEYS), field(nk::SUBKEYS_LIST), pending);
+        let longest = self.subkeys(key, field(nk::SUBKEYS), field(nk::SUBKEYS_LIST), pending);
+        self.maximum(at, "name of a subkey", field(nk::MAX_NAME) & 0xFFFF, longest);
     }
 
-    fn values(&mut self, at: u64, count: u32, list: u32) {
+    fn maximum(&mut self, at: u64, what: &str, stored: u32, found: usize) {
+        if (stored as usize) < found {
+            self.warning(at, format!("the longest {what} has {found} bytes, the key says {stored}"));
+        }
+    }
+
+    /// Checks all values; gives the lengths in bytes of the longest name, in UTF-16, and of the longest data.
+    fn values(&mut self, at: u64, count: u32, list: u32) -> (usize, usize) {
+        let mut longest = (0, 0);
         if count == 0 {
             if list != NIL {
                 self.other(at, format!("no values, yet a list of them at {:#x}", place(list)));
             }
-            return;
+            return longest;
         }
-        let Some(body) = self.claim(list, at, "key values list") else { return };
+        let Some(body) = self.claim(list, at, "key values list") else { return longest };
         let Some(entries) = (count as usize).checked_mul(4).and_then(|length| byte_range(body, 0, length))
         else {
             let what = format!("{count} values in a list of {} bytes", body.len());
-            return self.structure(place(list), what);
+            self.structure(place(list), what);
+            return longest;
         };
         let mut names = HashSet::new();
         for (index, entry) in entries.as_chunks::<4>().0.iter().enumerate() {
             let listed = place(list) + 4 + 4 * index as u64;
-            if let Some(name) = self.value(u32::from_le_bytes(*entry), listed)
-                && !names.insert(name.iter().copied().map(upcase_unit).collect::<Vec<u16>>())
-            {
+            let Some((name, length)) = self.value(u32::from_le_bytes(*entry), listed) else { continue };
+            longest = (longest.0.max(2 * name.len()), longest.1.max(length));
+            if !names.insert(upcased(&name)) {
                 let name = String::from_utf16_lossy(&name);
                 self.other(listed, format!("a second value with the name {name:?}"));
             }
         }
+        longest
     }
 
-    /// Checks one key value; gives its name.
-    fn value(&mut self, raw: u32, listed: u64) -> Option<Vec<u16>> {
+    /// Checks one key value; gives its name and the length of its data in bytes.
+    fn value(&mut self, raw: u32, listed: u64) -> Option<(Vec<u16>, usize)> {
         let body = self.claim(raw, listed, "key value")?;
         let at = place(raw);
         if body.len() < vk::NAME || !body.starts_with(b"vk") {
@@ -132,7 +155,7 @@ impl Checker<'_> {
         }
         let field = |offset| u32_at(body, offset).unwrap_or_default();
         self.data(at, field(vk::LENGTH), field(vk::DATA));
-        name
+        Some((name?, (field(vk::LENGTH) & !vk::INLINE) as usize))
     }
 
     fn data(&mut self, at: u64, length: u32, data: u32) {
@@ -186,31 +209,33 @@ impl Checker<'_> {
         }
     }
 
-    fn subkeys(&mut self, key: &Pending, count: u32, list: u32, pending: &mut Vec<Pending>) {
+    /// Checks the lists of subkeys and queues those; gives the length of the longest name in bytes of UTF-16.
+    fn subkeys(&mut self, key: &Pending, count: u32, list: u32, pending: &mut Vec<Pending>) -> usize {
         let at = place(key.at);
         if count == 0 {
             if list != NIL {
                 self.other(at, format!("no subkeys, yet a list of them at {:#x}", place(list)));
             }
-            return;
+            return 0;
         }
-        let Some(body) = self.claim(list, at, "subkeys list") else { return };
+        let Some(body) = self.claim(list, at, "subkeys list") else { return 0 };
         let mut listed = 0;
-        let mut last = None;
+        let mut names = Names::default();
         if body.starts_with(b"ri") {
-            let Some(leaves) = self.entries(list, body, 4) else { return };
+            let Some(leaves) = self.entries(list, body, 4) else { return 0 };
             for leaf in leaves.as_chunks::<4>().0 {
                 let leaf = u32::from_le_bytes(*leaf);
                 if let Some(body) = self.claim(leaf, place(list), "subkeys list") {
-                    listed += self.leaf(key, leaf, body, &mut last, pending);
+                    listed += self.leaf(key, leaf, body, &mut names, pending);
                 }
             }
         } else {
-            listed = self.leaf(key, list, body, &mut last, pending);
+            listed = self.leaf(key, list, body, &mut names, pending);
         }
         if listed != u64::from(count) {
             self.structure(at, format!("expected {count} subkeys in the list, found {listed}"));
         }
+        names.longest
     }
 
     /// Checks one leaf and queues its keys; gives their number.
@@ -219,7 +244,7 @@ impl Checker<'_> {
         key: &Pending,
         raw: u32,
         body: &[u8],
-        last: &mut Option<Vec<u16>>,
+        names: &mut Names,
         pending: &mut Vec<Pending>,
     ) -> u64 {
         let (kind, width) = match body.get(..2) {
@@ -240,8 +265,9 @@ impl Checker<'_> {
             let listed = place(raw) + 8 + count * width as u64;
             let at = u32_at(entry, 0).unwrap_or(NIL);
             if let Some(name) = self.peek_name(at) {
-                let upcased: Vec<u16> = name.iter().copied().map(upcase_unit).collect();
-                if last.as_ref().is_some_and(|last| last.cmp(&upcased) != Ordering::Less) {
+                let upcased = upcased(&name);
+                names.longest = names.longest.max(2 * name.len());
+                if names.last.as_ref().is_some_and(|last| last.cmp(&upcased) != Ordering::Less) {
                     let name = String::from_utf16_lossy(&name);
                     self.other(listed, format!("the subkey {name:?} is not in ascending order"));
                 }
@@ -256,7 +282,7 @@ impl Checker<'_> {
                     let name = String::from_utf16_lossy(&name);
                     self.other(listed, format!("the hint {stored:02x?} does not fit the subkey {name:?}"));
                 }
-                *last = Some(upcased);
+                names.last = Some(upcased);
             }
             pending.push(Pending { at, parent: Some(key.at), listed, depth: key.depth + 1 });
             count += 1;
@@ -284,11 +310,6 @@ impl Checker<'_> {
         let compressed = u16_at(body, nk::FLAGS)? & nk::COMPRESSED != 0;
         name(body, nk::NAME, nk::NAME_LENGTH, compressed).filter(|_| body.starts_with(b"nk"))
     }
-}
-
-/// Spec, "Hash leaf".
-fn hash(upcased: &[u16]) -> u32 {
-    upcased.iter().fold(0, |sum: u32, unit| sum.wrapping_mul(37).wrapping_add(u32::from(*unit)))
 }
 
 /// Spec, "Fast leaf": the first four characters, each in one byte, NUL behind a shorter name. Where one is beyond
