@@ -9,3 +9,5 @@ mod corpus;
 mod cut;
 mod damage;
 mod edits;
+#[path = "../common/skip.rs"]
+mod skip;
