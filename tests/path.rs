@@ -116,6 +116,7 @@ fn scan_tells_what_is_there() {
     let install = ran.at("/targets/0/installs/0");
     ran.require(install["computer_name"] == "PRACTICE-XP", "the computer's name");
     ran.require(install["service_pack"] == 1 && install["build"] == "2600", "XP SP1");
+    ran.require(install["notes"].to_string().contains("boot.ini offers it as"), "its title in the boot menu");
     case.must_be_as_at_first(&ran);
 }
 

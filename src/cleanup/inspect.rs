@@ -231,10 +231,13 @@ fn inspect_ntfs(
             refused: None,
             notes: Vec::new(),
         };
-        if let Some(entries) = &boot
-            && !entries.iter().any(|entry| entry.root == install.evidence.root)
-        {
-            install.notes.push(format!("boot.ini does not name {}", install.evidence.root));
+        if let Some(entries) = &boot {
+            let mine = entries.iter().find(|entry| entry.root == install.evidence.root);
+            install.notes.extend(match mine {
+                None => Some(format!("boot.ini does not name {}", install.evidence.root)),
+                Some(entry) if entry.title.is_empty() => None,
+                Some(entry) => Some(format!("boot.ini offers it as {:?}", entry.title)),
+            });
         }
         install.read_hives(&volume, hives, &wants);
         for file in scan.files.iter().filter(mine) {
