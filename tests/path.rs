@@ -374,7 +374,9 @@ fn a_system_hive_that_cannot_be_edited_costs_only_the_name() {
         let mut exam = inspect(&patient, &checks, &mut |_| {}).unwrap();
         let install = exam.volumes[0].installs.first_mut().unwrap();
         // As if the hive had read otherwise when it was inspected: its edit is refused.
-        role.map(|role| install.hives.get_mut(&role).unwrap().sha256 = None);
+        if let Some(role) = role {
+            install.hives.get_mut(&role).unwrap().sha256 = None;
+        }
         let plan = plan(&mut exam, &checks, &Policy::default(), 0);
         let files: Vec<String> =
             plan.actions.iter().map(|action| action.path.file_name().to_owned()).collect();
