@@ -18,7 +18,7 @@ use std::process::{Command, Stdio};
 
 use common::hives::value;
 use common::volume::{is_mounted, unmount};
-use common::{Case, OLE, RUN_VALUE, Ran, SOFTWARE, START, WORM, digest, judge, utf16};
+use common::{Case, OLE, RUN_VALUE, Ran, SOFTWARE, START, WORM, digest, judge, skip, utf16};
 use serde_json::Value;
 
 /// Compact JSON, the members of every object in the order of their names; written here, so that no feature of a
@@ -524,7 +524,7 @@ fn an_image_that_is_mounted_is_refused() {
     let mut command = Command::new("losetup");
     let made = Ran::of(command.args(["-f", "--show", "-r", "-o", &START.to_string()]).arg(&case.disk));
     if made.code != Some(0) {
-        println!("skipped: there is no loop device here: {}", made.stderr);
+        skip(&format!("there is no loop device here: {}", made.stderr));
         return;
     }
     let point = case.path("mounted");
@@ -572,7 +572,7 @@ fn a_store_without_room_ends_before_any_write() {
     let mut mount = Command::new("mount");
     mount.args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&point);
     if Ran::of(&mut mount).code != Some(0) {
-        println!("skipped: no tmpfs can be mounted here");
+        skip("no tmpfs can be mounted here");
         return;
     }
     let ran = Ran::of(&mut case.on_disk(&["clean", "--yes", "--json", "--store", point.to_str().unwrap()]));

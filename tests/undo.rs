@@ -307,7 +307,7 @@ fn a_read_only_store_serves_an_undo_by_sectors() {
     let mounted =
         Ran::of(std::process::Command::new("mount").args(["-o", "ro,loop"]).arg(&image).arg(&point));
     if mounted.code != Some(0) {
-        println!("skipped: no ext2 can be mounted here");
+        common::skip("no ext2 can be mounted here");
         return;
     }
     let words = ["undo", "--yes", "--json", "--store", point.to_str().unwrap()];

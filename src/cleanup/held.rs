@@ -3,7 +3,8 @@
 //! All of it is told from the disk's bytes and values, never from a mark in the store.
 
 use crate::change::{Change, FileChange, FileId, ValueChange, ValueData, ValueEdit, VolumeId};
-use crate::cleanup::inspect::{Exam, HiveExam, MAX_HIVE, Opened};
+use crate::cleanup::hive_file;
+use crate::cleanup::inspect::{Exam, HiveExam, Opened};
 use crate::cleanup::plan::without_pairs;
 use crate::cleanup::state::{Fit, State};
 use crate::digest::Sha256;
@@ -374,12 +375,7 @@ impl<'a> HiveNow<'a> {
         let facts = opened.ntfs.find(&file.path)?.ok_or_else(|| {
             Error::refused("read the hive", "there is no such file any more").path(&file.path)
         })?;
-        let hive = Hive::parse(opened.ntfs.read(facts.id, MAX_HIVE)?).map_err(|e| e.path(&file.path))?;
-        if let Some(dirty) = hive.dirty() {
-            return Err(Error::refused("take the value back", format!("the hive is dirty ({dirty})"))
-                .path(&file.path)
-                .hint("start that Windows once and shut it down properly, then undo again"));
-        }
+        let hive = hive_file::read(&opened.ntfs, &facts)?.hive;
         let exam = run.exam_volume(file).and_then(|index| exam.volumes.get(index)).and_then(|volume| {
             volume.installs.iter().flat_map(|i| i.hives.values()).find(|h| h.facts.id == facts.id)
         });

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use crate::change::{HiveRole, VolumeId};
 use crate::checks::{Check, Content, Evidence, FileEvidence, KeyEvidence, Wants};
 use crate::cleanup::discover::Patient;
+use crate::cleanup::hive_file::{self, HiveFile, Replayed};
 use crate::digest::{Hasher, Sha256};
 use crate::disk::Partition;
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
 use crate::finding::Finding;
-use crate::hive::Hive;
 use crate::hive::check::{Class, Problem, check};
 use crate::path::{RegPath, WinPath, same_name};
 use crate::volume::{FileFacts, NtfsVolume, ReadAt, Recognised, Window, recognise};
@@ -91,6 +91,8 @@ pub struct HiveExam {
     pub log: Option<FileFacts>,
     /// Digest of the file.
     pub sha256: Option<Sha256>,
+    /// What its log adds, where it is dirty: all that is said of the hive is said of it as it is after that.
+    pub replayed: Option<Replayed>,
     /// What the checker said of it.
     pub problems: Vec<Problem>,
     /// Why it must not be written.
@@ -231,10 +233,13 @@ fn inspect_ntfs(
             refused: None,
             notes: Vec::new(),
         };
-        if let Some(entries) = &boot
-            && !entries.iter().any(|entry| entry.root == install.evidence.root)
-        {
-            install.notes.push(format!("boot.ini does not name {}", install.evidence.root));
+        if let Some(entries) = &boot {
+            let mine = entries.iter().find(|entry| entry.root == install.evidence.root);
+            install.notes.extend(match mine {
+                None => Some(format!("boot.ini does not name {}", install.evidence.root)),
+                Some(entry) if entry.title.is_empty() => None,
+                Some(entry) => Some(format!("boot.ini offers it as {:?}", entry.title)),
+            });
         }
         install.read_hives(&volume, hives, &wants);
         for file in scan.files.iter().filter(mine) {
@@ -285,13 +290,14 @@ impl InstallExam {
                     continue;
                 }
             };
-            let log_path = WinPath::new(&format!("{}.LOG", facts.path.as_str()));
-            let log = volume.find(&log_path).unwrap_or_else(|error| {
-                self.notes
-                    .push(format!("{log_path} could not be looked up, so no backup of it is kept: {error}"));
+            let log = hive_file::find_log(volume, &facts.path).unwrap_or_else(|error| {
+                let words =
+                    format!("the log of {} could not be looked up, so no backup of it is kept", facts.path);
+                self.notes.push(format!("{words}: {error}"));
                 None
             });
-            let mut exam = HiveExam { log, facts, sha256: None, problems: Vec::new(), unwritable: None };
+            let mut exam =
+                HiveExam { log, facts, sha256: None, replayed: None, problems: Vec::new(), unwritable: None };
             if let Err(error) = self.read_hive(volume, (role, needed), &mut exam, wants) {
                 self.unread(role, needed, error.to_string());
                 exam.unwritable.get_or_insert(error.to_string());
@@ -317,17 +323,15 @@ impl InstallExam {
         exam: &mut HiveExam,
         wants: &Wants,
     ) -> Result<()> {
-        let bytes = volume.read(exam.facts.id, MAX_HIVE).map_err(|e| e.path(&exam.facts.path))?;
-        exam.sha256 = Some(Sha256::of(&bytes));
-        let hive = Hive::parse(bytes).map_err(|e| e.path(&exam.facts.path))?;
-        if let Some(dirty) = hive.dirty() {
-            return Err(Error::refused(
-                "read the hive",
-                format!("it is dirty ({dirty}), and this version does not replay its transaction log"),
-            )
-            .path(&exam.facts.path)
-            .hint("start that Windows once and shut it down properly, then scan again"));
+        let HiveFile { hive, sha256, replayed } = hive_file::read(volume, &exam.facts)?;
+        exam.sha256 = Some(sha256);
+        if let Some(Replayed { pages, why }) = &replayed {
+            self.notes.push(format!(
+                "{} is dirty ({why}); it is read as its transaction log completes it ({pages} pages)",
+                exam.facts.path
+            ));
         }
+        exam.replayed = replayed;
         exam.problems = check(&hive);
         if let Some(problem) = exam.problems.iter().find(|problem| problem.class == Class::Structure) {
             let why = format!("{} is damaged, and an edit could harm it: {problem}", exam.facts.path);

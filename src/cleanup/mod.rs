@@ -6,6 +6,7 @@ pub mod apply;
 mod clean;
 pub mod discover;
 pub mod held;
+pub mod hive_file;
 pub mod inspect;
 pub mod plan;
 pub mod report;

@@ -7,14 +7,14 @@ use crate::change::{
     Change, FileChange, FileId, HiveRole, Purpose, ValueChange, ValueData, ValueEdit, VolumeId,
 };
 use crate::checks::Check;
+use crate::cleanup::hive_file::{self, Replayed};
 use crate::cleanup::inspect::{Exam, HiveExam, InstallExam, MAX_HIVE, Opened, VolumeExam};
 use crate::cleanup::verify::same_problems;
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
 use crate::finding::{Bearing, Outcome, PatchState, Subject};
-use crate::hive::Hive;
 use crate::hive::check::{Class, Problem, check};
-use crate::hive::edit::{Edit, edit};
+use crate::hive::edit::{Edit, Room, edit_within};
 use crate::hive::tree::expected_tree;
 use crate::path::WinPath;
 use crate::policy::{Policy, Remove};
@@ -530,20 +530,24 @@ fn edit_hive(
         ));
     }
     let extents = place.opened.ntfs.extents(exam.facts.id).map_err(words)?;
-    let mut hive = Hive::parse(bytes).map_err(words)?;
+    // What the hive lacks comes first, from its log; the edits are made to the hive as it is then.
+    let replay = hive_file::script(&place.opened.ntfs, &exam.facts.path, &bytes).map_err(words)?;
+    let settle = |bytes| hive_file::settle(&place.opened.ntfs, &exam.facts.path, bytes).map_err(words);
+    let (mut hive, _) = settle(bytes)?;
+    let room = Room::InFile(extents.size.min(extents.initialised));
     let edits_of =
         |wanted: &[Wanted]| wanted.iter().map(|(change, _)| to_edit(change)).collect::<Vec<Edit>>();
     let (mut kept, mut left): (Vec<Wanted>, Left) = (wanted, Vec::new());
     let mut edits = edits_of(&kept);
     let mut expected = expected_tree(&hive, &edits).map_err(words)?;
-    let groups = match edit(&mut hive, &edits, now) {
+    let groups = match edit_within(&mut hive, &edits, now, room) {
         Ok(groups) => groups,
         Err(_) => {
             // One has no room. They are tried one after the other, so that it costs only itself; which of them fit is
             // known only then, so the hive is read once more and all of those are made in one go.
             let mut fitting = Vec::new();
             for (change, asked) in kept {
-                match edit(&mut hive, &[to_edit(&change)], now) {
+                match edit_within(&mut hive, &[to_edit(&change)], now, room) {
                     Ok(_) => fitting.push((change, asked)),
                     Err(error) => left.push(((change, asked), error.path(&exam.facts.path).to_string())),
                 }
@@ -552,12 +556,11 @@ fn edit_hive(
                 return Ok((None, left));
             }
             drop(hive);
-            hive = Hive::parse(place.opened.ntfs.read(exam.facts.id, MAX_HIVE).map_err(words)?)
-                .map_err(words)?;
+            (hive, _) = settle(place.opened.ntfs.read(exam.facts.id, MAX_HIVE).map_err(words)?)?;
             edits = edits_of(&fitting);
             expected = expected_tree(&hive, &edits).map_err(words)?;
             kept = fitting;
-            edit(&mut hive, &edits, now).map_err(words)?
+            edit_within(&mut hive, &edits, now, room).map_err(words)?
         }
     };
     let problems = check(&hive);
@@ -569,7 +572,13 @@ fn edit_hive(
         return Err(format!("the edit of {} would not be sound: {}", exam.facts.path, found.join("; ")));
     }
     let mut writes = Vec::new();
-    for (group, patches) in (0..).zip(groups) {
+    if let Some(Replayed { pages, .. }) = exam.replayed.as_ref().filter(|_| !replay.is_empty()) {
+        plan.notes.push(format!(
+            "{} is dirty: its transaction log ({pages} pages) is replayed before it is edited, and taken back with the run",
+            exam.facts.path
+        ));
+    }
+    for (group, patches) in (0..).zip(replay.into_iter().chain(groups)) {
         for patch in patches.sectors {
             let place = extents.place(patch.offset, SECTOR).map_err(words)?;
             let (before, after) = (Content::Bytes(patch.before), Content::Bytes(patch.after));

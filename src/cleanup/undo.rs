@@ -7,11 +7,11 @@
 use crate::change::{Change, FileChange, Purpose, ValueChange, VolumeId};
 use crate::cleanup::discover::Patient;
 use crate::cleanup::held::{HiveNow, InertFile, RunOnDisk, Standing};
+use crate::cleanup::hive_file;
 use crate::cleanup::inspect::{Exam, MAX_HIVE, Opened};
 use crate::cleanup::plan::{Action, ActionKind, Content, Plan, Write, edit_hive_for_undo};
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
-use crate::hive::Hive;
 use crate::hive::check::{Class, check};
 use crate::store::journal::{Side, TouchedFile};
 use crate::store::quarantine::{Quarantine, name_of};
@@ -231,9 +231,9 @@ fn prove_write_back(held: &RunOnDisk, opened: &Opened, index: usize, action: &Ac
             refuse("it would not give the file the bytes that its digest names")
         };
     }
-    let hive = Hive::parse(before)?;
-    let sound =
-        hive.dirty().is_none() && !check(&hive).iter().any(|problem| problem.class == Class::Structure);
+    // A hive that the run found dirty is so again: its log, which nobody has written, completes it as it did then.
+    let (hive, _) = hive_file::settle(&opened.ntfs, &file.path, before)?;
+    let sound = !check(&hive).iter().any(|problem| problem.class == Class::Structure);
     for change in values {
         let role = config_hive(&file.path).map(|(_, role)| role);
         let key = hive.key(&change.key)?;

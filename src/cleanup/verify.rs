@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::change::{Change, ValueChange, ValueData};
+use crate::cleanup::hive_file;
 use crate::cleanup::inspect::{Exam, MAX_HIVE};
 use crate::cleanup::plan::{Action, ActionKind, Content, Plan, Write};
 use crate::digest::Sha256;
@@ -12,7 +13,7 @@ use crate::hive::edit::Edit;
 use crate::hive::tree::actual_tree;
 use crate::hive::{Hive, second};
 use crate::path::WinPath;
-use crate::volume::read_again;
+use crate::volume::{NtfsVolume, read_again};
 
 /// How one action was found afterwards.
 pub struct Verified {
@@ -92,7 +93,7 @@ fn verify_action(action: &Action, exam: &Exam, verified: &mut Verified) -> Resul
                     return Err(wrong("a sector is not as it was before the run").offset(place));
                 }
             }
-            verify_values_before(action, bytes, verified)?;
+            verify_values_before(action, &opened.ntfs, bytes, verified)?;
             if now != *before_run {
                 verified.note = Some(
                     "all that the run wrote is as before it; other bytes of the file have changed since"
@@ -145,7 +146,12 @@ fn verify_hive(
 }
 
 /// The values of a hive that was taken back sector by sector, by both readers.
-fn verify_values_before(action: &Action, bytes: Vec<u8>, verified: &mut Verified) -> Result<()> {
+fn verify_values_before(
+    action: &Action,
+    volume: &NtfsVolume,
+    bytes: Vec<u8>,
+    verified: &mut Verified,
+) -> Result<()> {
     let values: Vec<&ValueChange> = action
         .changes
         .iter()
@@ -157,7 +163,7 @@ fn verify_values_before(action: &Action, bytes: Vec<u8>, verified: &mut Verified
     if values.is_empty() {
         return Ok(());
     }
-    let hive = Hive::parse(bytes)?;
+    let (hive, _) = hive_file::settle(volume, &action.path, bytes)?;
     let wrong = |why: String| Error::refused("verify what was written", why).path(&action.path);
     let structure = |problem: &&Problem| problem.class == Class::Structure;
     if let Some(problem) = check(&hive).iter().find(structure) {

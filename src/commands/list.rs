@@ -45,7 +45,8 @@ fn describe(patient: &Patient, exam: &Exam) -> String {
     let identity: Vec<String> =
         [&disk.model, &disk.serial].into_iter().flatten().map(|text| printable(text)).collect();
     let identity = if identity.is_empty() { String::new() } else { format!(", {}", identity.join(", ")) };
-    let mut text = format!("{}  {}{identity}\n", disk.path.display(), human_size(disk.size));
+    let removable = if disk.removable { ", removable" } else { "" };
+    let mut text = format!("{}  {}{identity}{removable}\n", disk.path.display(), human_size(disk.size));
     for note in &disk.notes {
         text.push_str(&format!("  {}\n", printable(note)));
     }

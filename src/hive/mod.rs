@@ -86,11 +86,17 @@ impl Hive {
     /// Why the hive is dirty, in words; none when it is clean. What a dirty hive holds may be a half-made change,
     /// which its transaction log completes.
     pub fn dirty(&self) -> Option<String> {
-        let (stored, computed) = (self.base(CHECKSUM), checksum(&self.bytes));
+        Self::dirty_base_block(&self.bytes)
+    }
+
+    /// The same of a file that need not be a hive yet: its log may bring it a base block that can be believed.
+    pub fn dirty_base_block(bytes: &[u8]) -> Option<String> {
+        let field = |at| u32_at(bytes, at).unwrap_or_default();
+        let (stored, computed) = (field(CHECKSUM), checksum(bytes));
         if stored != computed {
             return Some(format!("the checksum is {stored:#010x}, computed {computed:#010x}"));
         }
-        let (one, two) = (self.base(SEQUENCE_1), self.base(SEQUENCE_2));
+        let (one, two) = (field(SEQUENCE_1), field(SEQUENCE_2));
         (one != two).then(|| format!("the sequence numbers differ: {one} and {two}"))
     }
 

@@ -6,9 +6,7 @@ use crate::path::WinPath;
 /// One line below `[operating systems]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Partition number in the ARC path, counted from 1.
-    pub partition: Option<u32>,
-    /// System root below that partition.
+    /// System root, on whichever partition.
     pub root: WinPath,
     /// Title that the menu shows.
     pub title: String,
@@ -30,12 +28,8 @@ pub fn parse(text: &[u8]) -> Vec<Entry> {
         if !["multi(", "scsi(", "signature("].iter().any(|kind| lower.starts_with(kind)) {
             continue;
         }
-        let partition = lower
-            .split_once("partition(")
-            .and_then(|(_, rest)| rest.split(')').next())
-            .and_then(|number| number.parse().ok());
         let title = title.trim().strip_prefix('"').and_then(|t| t.split('"').next()).unwrap_or("").to_owned();
-        entries.push(Entry { partition, root: WinPath::new(root.trim()), title });
+        entries.push(Entry { root: WinPath::new(root.trim()), title });
     }
     entries
 }
@@ -53,8 +47,8 @@ mod tests {
         let entries = parse(text);
         assert_eq!(entries.len(), 2);
         assert_eq!(entries[0].root, WinPath::new("windows"));
-        assert_eq!((entries[0].partition, entries[0].title.as_str()), (Some(1), "Microsoft Windows XP"));
-        assert_eq!((entries[1].partition, entries[1].root.as_str()), (Some(2), "WINNT"));
+        assert_eq!(entries[0].title, "Microsoft Windows XP");
+        assert_eq!((entries[1].root.as_str(), entries[1].title.as_str()), ("WINNT", "NT"));
         assert!(parse(&[0xff, 0xfe, 0, b'=']).is_empty());
     }
 }

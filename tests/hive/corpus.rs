@@ -11,6 +11,7 @@ use deblast::hive::{Hive, second};
 
 use crate::common::{NOW, data, delete, judged, ours, set, structure};
 use crate::cut::{controls, cut};
+use crate::skip::skip;
 
 pub(crate) const XP_SYSTEM: &str = "log2timeline+dfwinreg/history/test_data/SYSTEM.e18f3d4d";
 pub(crate) const XP_NTUSER: &str = "log2timeline+dfwinreg/history/test_data/NTUSER.DAT.ff40afc3";
@@ -191,7 +192,7 @@ fn hivexml_accepts(bytes: &[u8], name: &str) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
     match Command::new("hivexml").arg(file.path()).output() {
-        Err(error) => println!("skipped: hivexml cannot be run: {error}"),
+        Err(error) => skip(&format!("hivexml cannot be run: {error}")),
         Ok(output) => {
             let words = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "hivexml on {name}: {words}");

@@ -15,4 +15,6 @@ mod keys;
 mod log;
 mod random;
 mod room;
+#[path = "../common/skip.rs"]
+mod skip;
 mod stopped;
