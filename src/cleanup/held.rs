@@ -223,6 +223,11 @@ impl RunOnDisk {
         torn || self.whole == State::Between || fits().any(|fit| fit.state == State::Between)
     }
 
+    /// Whether all places of the run together are in a state that it can have left.
+    pub fn fits_as_a_whole(&self) -> bool {
+        self.whole != State::Foreign
+    }
+
     /// Whether the bytes of the disk prove that it was this run that wrote them: a hive holds its sectors, whose times no
     /// other run writes. A file's zeros prove nothing, and neither does a hive that is as before the run.
     pub fn is_proven(&self) -> bool {

@@ -41,10 +41,12 @@ pub(super) fn take_back_unfinished(
             Some(Which::Last) => !run.is_undo(),
             None => false,
         };
-        let Some(cut) = held.into_iter().take_while(|run| !is_wanted(run)).find(RunOnDisk::is_unfinished)
-        else {
-            return Ok(None);
-        };
+        let mut unfinished: Vec<RunOnDisk> =
+            held.into_iter().take_while(|run| !is_wanted(run)).filter(RunOnDisk::is_unfinished).collect();
+        // A disk may have been put back to what an older run left half done. Where the whole of a run fits, it goes
+        // before one that fits in part: runs of one disk write much the same. The order is stable: newest first.
+        unfinished.sort_by_key(|run| !run.fits_as_a_whole());
+        let Some(cut) = unfinished.into_iter().next() else { return Ok(None) };
         let id = cut.run.id().to_owned();
         let stuck = |why: &str| Ok(Some(format!("the run {id} was cut and must be taken back first: {why}")));
         if !done.insert(id.clone()) {
