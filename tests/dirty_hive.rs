@@ -85,8 +85,16 @@ fn with_values(old: &[u8]) -> Vec<u8> {
     hive.into_bytes()
 }
 
-/// A practice disk with a SOFTWARE that was being written: the hives as they were and as Windows wanted them.
-fn dirty_case(log_type: u32) -> Option<(Case, Vec<u8>, Vec<u8>, Vec<u8>)> {
+/// A practice disk whose SOFTWARE was being written: the hive as it is, and as Windows wanted it.
+struct Dirty {
+    case: Case,
+    dirty: Vec<u8>,
+    new: Vec<u8>,
+    log: Vec<u8>,
+}
+
+/// Makes one.
+fn dirty_case(log_type: u32) -> Option<Dirty> {
     let mut case = Case::practice()?;
     let old = case.file(SOFTWARE);
     let new = with_values(&old);
@@ -98,13 +106,13 @@ fn dirty_case(log_type: u32) -> Option<(Case, Vec<u8>, Vec<u8>, Vec<u8>)> {
     });
     case.settle();
     assert_eq!(case.file(SOFTWARE), dirty);
-    Some((case, dirty, new, log))
+    Some(Dirty { case, dirty, new, log })
 }
 
 #[test]
 fn a_dirty_hive_is_replayed_then_cured_and_nothing_of_its_log_is_lost() {
     for log_type in [1, 2] {
-        let Some((case, dirty, new, log)) = dirty_case(log_type) else { return };
+        let Some(Dirty { case, dirty, new, log }) = dirty_case(log_type) else { return };
         let files = case.digests();
         let ran = case.scan().exits(1);
         case.must_be_as_at_first(&ran);
@@ -151,7 +159,7 @@ fn a_dirty_hive_is_replayed_then_cured_and_nothing_of_its_log_is_lost() {
 /// Cut after every number of writes: the next run takes the torn replay back, replays again, and cures.
 #[test]
 fn a_cut_replay_is_replayed_again() {
-    let Some((case, _, _, _)) = dirty_case(1) else { return };
+    let Some(Dirty { case, .. }) = dirty_case(1) else { return };
     case.clean(&[]).exits(0);
     let cleaned = case.file(SOFTWARE);
     let journal = Journal::read(&case.runs()[0]);
@@ -174,7 +182,7 @@ fn a_cut_replay_is_replayed_again() {
 /// By values too: another change was made since, so the hive is not taken back by sectors.
 #[test]
 fn what_was_replayed_stays_when_the_values_are_taken_back() {
-    let Some((case, _, new, _)) = dirty_case(1) else { return };
+    let Some(Dirty { case, new, .. }) = dirty_case(1) else { return };
     case.clean(&[]).exits(0);
     case.edit_hive(SOFTWARE, &format!("[\\{OLE}]\n\"Since\"=\"x\""));
     let ran = case.undo(&[]).exits(0);
@@ -185,7 +193,7 @@ fn what_was_replayed_stays_when_the_values_are_taken_back() {
 
 #[test]
 fn a_log_that_does_not_apply_leaves_everything_alone() {
-    let Some((mut case, _, _, log)) = dirty_case(1) else { return };
+    let Some(Dirty { mut case, log, .. }) = dirty_case(1) else { return };
     let mut other = log.clone();
     stamp(&mut other[..PAGE], (77, 77), 1);
     for wrong in [Vec::new(), log[..log.len() - 1].to_vec(), other] {

@@ -9,9 +9,9 @@ use jiff::Timestamp;
 
 use crate::change::hex_bytes;
 use crate::cleanup::discover::Patient;
-use crate::cleanup::inspect::{Exam, MAX_HIVE, Opened};
+use crate::cleanup::inspect::{Exam, Opened};
 use crate::cleanup::plan::{Action, ActionKind, ConfirmedPlan, Content, Plan};
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
 use crate::store::journal::{
     Header, Journal, OpenJournal, RecordedChange, RunKind, SCHEMA, StoredFile, TouchedFile,
@@ -250,15 +250,14 @@ fn prepare(
     run.write_text("README.txt", README)?;
     let (mut stored, mut entries) = (Vec::new(), Vec::new());
     let mut used = HashSet::new();
-    for (opened, facts, size) in backup_sources(plan, exam).filter(|_| backups) {
+    for (opened, facts, _) in backup_sources(plan, exam).filter(|_| backups) {
         let mut name = facts.path.parts().collect::<Vec<_>>().join("_");
         name.retain(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-'));
         if !used.insert(name.clone()) {
             name = format!("{name}-{}", used.len());
             used.insert(name.clone());
         }
-        let bytes = opened.ntfs.read(facts.id, MAX_HIVE.max(size)).doing("back up the hive")?;
-        stored.push(run.back_up(&name, &bytes)?);
+        stored.push(run.back_up(&name, &mut |take| opened.ntfs.read_pieces(facts.id, take))?);
     }
     for (index, action) in plan.journalled() {
         if !matches!(action.kind, ActionKind::MakeInert) {

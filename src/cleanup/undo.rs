@@ -204,12 +204,14 @@ fn prove_write_back(held: &RunOnDisk, opened: &Opened, index: usize, action: &Ac
         // A sector that cannot be read: what is written back was there before, and nothing else can be compared.
         return Ok(());
     };
-    let mut before = now.clone();
-    for (offset, bytes) in then {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let part = before.get_mut(start..).unwrap_or_default();
-        part.iter_mut().zip(bytes).for_each(|(old, new)| *old = *new);
-    }
+    let taken_back = |mut content: Vec<u8>| {
+        for (offset, bytes) in &then {
+            let start = usize::try_from(*offset).unwrap_or(usize::MAX);
+            let part = content.get_mut(start..).unwrap_or_default();
+            part.iter_mut().zip(*bytes).for_each(|(old, new)| *old = *new);
+        }
+        content
+    };
     let values: Vec<&ValueChange> = changes()
         .filter_map(|change| match change {
             Change::Value(value) => Some(value),
@@ -221,6 +223,7 @@ fn prove_write_back(held: &RunOnDisk, opened: &Opened, index: usize, action: &Ac
             Change::File(file) => Some(file.digests.sha256),
             Change::Value(_) => None,
         });
+        let before = taken_back(now.clone());
         // Either its bytes come back over zeros, or (where a taking back was cut) zeros over its bytes.
         let whole = Some(Sha256::of(&before)) == wanted;
         let zeros = |a: &[u8], b: &[u8]| a.iter().zip(b).all(|(a, b)| a == b || *a == 0);
@@ -232,7 +235,7 @@ fn prove_write_back(held: &RunOnDisk, opened: &Opened, index: usize, action: &Ac
         };
     }
     // A hive that the run found dirty is so again: its log, which nobody has written, completes it as it did then.
-    let (hive, _) = hive_file::settle(&opened.ntfs, &file.path, before)?;
+    let (hive, _) = hive_file::settle(&opened.ntfs, &file.path, taken_back(now))?;
     let sound = !check(&hive).iter().any(|problem| problem.class == Class::Structure);
     for change in values {
         let role = config_hive(&file.path).map(|(_, role)| role);

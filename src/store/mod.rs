@@ -14,7 +14,7 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::digest::Sha256;
+use crate::digest::{Hasher, Sha256};
 use crate::error::{Context, Error, Result};
 use journal::StoredFile;
 pub use runs::{RunFolder, Store};
@@ -56,6 +56,40 @@ fn read_again(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Hands the bytes of a file over, piece by piece.
+pub type Feed<'a> = &'a mut dyn FnMut(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>;
+
+/// A file whose bytes are hashed on their way.
+struct Hashing {
+    file: File,
+    hasher: Hasher,
+}
+
+impl std::io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(bytes.get(..written).unwrap_or_default());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Digest of a file read past what the kernel remembers of it.
+fn digest_again(path: &Path) -> std::io::Result<Sha256> {
+    let mut file = File::open(path)?;
+    let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+    let (mut hasher, mut piece) = (Hasher::default(), vec![0; 64 << 10]);
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hasher.finish().sha256),
+            length => hasher.update(piece.get(..length).unwrap_or_default()),
+        }
+    }
+}
+
 /// Has the name of a new file reach the medium too.
 fn sync_folder(path: &Path) -> std::io::Result<()> {
     match path.parent() {
@@ -66,16 +100,29 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
 }
 
 impl RunFolder {
-    /// Keeps a copy of a file of the patient, compressed, as `backup/NAME.gz`.
+    /// Keeps a copy of a file of the patient, compressed, as `backup/NAME.gz`. `feed` hands the file's bytes over in
+    /// pieces, so that no copy of it has to fit into memory.
     ///
     /// # Errors
-    /// As for every file of the store: it exists, or the medium is full or failing.
-    pub fn back_up(&self, name: &str, bytes: &[u8]) -> Result<StoredFile> {
+    /// As for every file of the store: it exists, or the medium is full or failing; and those of `feed`.
+    pub fn back_up(&self, name: &str, feed: Feed<'_>) -> Result<StoredFile> {
+        const DOING: &str = "write the backup";
         let name = Path::new("backup").join(format!("{name}.gz"));
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-        let packed = encoder.write_all(bytes).and_then(|()| encoder.finish()).doing("compress the backup")?;
+        let path = self.path().join(&name);
+        let place =
+            |e: Error| e.device(&path).hint("give another store with --store; nothing was done to the disk");
         self.make_folder("backup")?;
-        let sha256 = write_new(&self.path().join(&name), &packed)?;
+        let file = OpenOptions::new().write(true).create_new(true).open(&path).doing(DOING).map_err(place)?;
+        let mut encoder = GzEncoder::new(Hashing { file, hasher: Hasher::default() }, Compression::default());
+        feed(&mut |piece| encoder.write_all(piece).doing(DOING).map_err(place))?;
+        let Hashing { file, hasher } = encoder.finish().doing(DOING).map_err(place)?;
+        file.sync_all().and_then(|()| sync_folder(&path)).doing(DOING).map_err(place)?;
+        let sha256 = hasher.finish().sha256;
+        if digest_again(&path).doing(DOING).map_err(place)? != sha256 {
+            return Err(Error::refused("trust the backup", "what was read back is not what was written")
+                .device(&path)
+                .hint("the medium of the store is failing; give another one with --store"));
+        }
         Ok(StoredFile { name, sha256 })
     }
 

@@ -57,7 +57,8 @@ pub(crate) fn values(bytes: &[u8]) -> Result<Values, String> {
 /// What the edits make of the values, by a model of two lines.
 fn edited(mut values: Values, edits: &[Edit]) -> Values {
     for edit in edits {
-        let place = (format!("\\{}", edit.key()).to_lowercase(), edit.value().to_lowercase());
+        let place =
+            (format!("\\{}", edit.key()).to_lowercase(), edit.value().unwrap_or_default().to_lowercase());
         match edit {
             Edit::Delete { .. } => assert!(values.remove(&place).is_some(), "{place:?}"),
             Edit::Set { to, .. } => drop(values.insert(place, (to.kind.0, to.data.clone()))),
