@@ -54,6 +54,9 @@ pub struct Undo {
     pub already: Vec<Change>,
     /// What the plan takes from the quarantine.
     pub quarantine: Quarantine,
+    /// The pairs of entries for deletion that are left, each with the run's volume whose SYSTEM holds it: a path alone
+    /// is the same on every volume.
+    left_pairs: Vec<(usize, String)>,
 }
 
 /// Plans taking back what `only` names of a run, the last written file first. `now` is a FILETIME.
@@ -64,6 +67,7 @@ pub fn plan_undo(held: RunOnDisk, patient: &Patient, exam: &Exam, only: Only, no
         left: Vec::new(),
         already: Vec::new(),
         quarantine: Quarantine::default(),
+        left_pairs: Vec::new(),
     };
     if let (Some(then), Some(now)) = (&held.journal.header.serial, &patient.disk.serial)
         && then != now
@@ -73,7 +77,8 @@ pub fn plan_undo(held: RunOnDisk, patient: &Patient, exam: &Exam, only: Only, no
              its bytes are those of the run, so it is a copy or another dock"
         ));
     }
-    for index in (0..held.journal.header.files.len()).rev() {
+    for (index, file) in held.journal.header.files.iter().enumerate().rev() {
+        let earlier = undo.left.len();
         // One that fails stops no other.
         if let Err(error) = plan_file(&held, exam, only, index, now, &mut undo) {
             let of_file = held.journal.header.changes.iter().filter(|change| change.file == index);
@@ -81,6 +86,11 @@ pub fn plan_undo(held: RunOnDisk, patient: &Patient, exam: &Exam, only: Only, no
             let left: Vec<_> = taken.map(|change| (change.clone(), error.to_string())).collect();
             undo.left.extend(left);
         }
+        let news = undo.left.iter().skip(earlier).filter_map(|(change, _)| match change {
+            Change::Value(value) => Some(&value.pairs),
+            Change::File(_) => None,
+        });
+        undo.left_pairs.extend(news.flatten().map(|pair| (file.volume, pair.clone())));
     }
     undo.quarantine = held.quarantine;
     undo
@@ -130,7 +140,7 @@ fn plan_file(
         writes: Vec::new(),
     };
     let doomed = in_force.iter().any(|change| match change {
-        Change::File(file) => still_to_be_deleted(held, file, undo).is_some(),
+        Change::File(change) => still_to_be_deleted(held, file.volume, change, undo).is_some(),
         Change::Value(_) => false,
     });
     if only == Only::All
@@ -160,7 +170,7 @@ fn plan_file(
         match change {
             Change::Value(value) => values.push(value),
             Change::File(change) => {
-                if let Some(why) = still_to_be_deleted(held, &change, undo) {
+                if let Some(why) = still_to_be_deleted(held, file.volume, &change, undo) {
                     undo.left.push((Change::File(change), why));
                     continue;
                 }
@@ -248,12 +258,9 @@ fn prove_write_back(held: &RunOnDisk, opened: &Opened, index: usize, action: &Ac
 
 /// Why a file's bytes must not come back: the entry that has Windows delete it is one that had to be left. Files come
 /// after SYSTEM in the order of taking back, so what is left of it is known.
-fn still_to_be_deleted(held: &RunOnDisk, file: &FileChange, undo: &Undo) -> Option<String> {
-    let names_it = |pair: &String| pair.ends_with(&file.path.to_string());
-    let left = undo.left.iter().any(|(change, _)| match change {
-        Change::Value(value) => value.pairs.iter().any(names_it),
-        Change::File(_) => false,
-    });
+fn still_to_be_deleted(held: &RunOnDisk, volume: usize, file: &FileChange, undo: &Undo) -> Option<String> {
+    let path = file.path.to_string();
+    let left = undo.left_pairs.iter().any(|(of, pair)| *of == volume && pair.ends_with(&path));
     left.then(|| {
         format!(
             "its entry for deletion at the next start is left, so Windows would delete it again; its bytes lie encoded in {}",
