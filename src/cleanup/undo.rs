@@ -265,6 +265,10 @@ fn prove_write_back(
             refuse("it would not give the file the bytes that its digest names")
         };
     }
+    // The path tells which hive it is to be, so the file must be the one that bears it.
+    if !opened.ntfs.facts(file.id)?.is_some_and(|facts| facts.paths.contains(&file.path)) {
+        return refuse("it is not the file at the path that the journal names");
+    }
     let hive = Hive::parse(before)?;
     let sound =
         hive.dirty().is_none() && !check(&hive).iter().any(|problem| problem.class == Class::Structure);
