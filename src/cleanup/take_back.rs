@@ -52,7 +52,13 @@ pub(super) fn take_back_unfinished(
         if !done.insert(id.clone()) {
             return stuck("it was, and is unfinished still; the disk may be failing");
         }
-        let undo = plan_undo(cut, session.patient, &session.exam, Only::All, filetime((settings.clock)()));
+        let undo = plan_undo(
+            cut,
+            session.patient,
+            (&session.exam, &settings.signatures),
+            Only::All,
+            filetime((settings.clock)()),
+        );
         if settings.dry_run || !decide(&Question::TakeBackFirst(&undo)) {
             return stuck("that was not carried out, so no byte was written");
         }
@@ -172,7 +178,8 @@ pub fn undo(
         session.remarks.push(words);
         return Ok(session.end(None, &[]));
     };
-    let mut undo = plan_undo(held, patient, &session.exam, only, filetime((settings.clock)()));
+    let mut undo =
+        plan_undo(held, patient, (&session.exam, &settings.signatures), only, filetime((settings.clock)()));
     session.remarks.push(format!("the run {} is what is taken back", undo.run_id));
     session.remarks.extend(undo.already.iter().map(|change| format!("as before the run already: {change}")));
     session.remarks.extend(undo.left.iter().map(|(change, why)| format!("left: {change}: {why}")));

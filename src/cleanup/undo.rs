@@ -10,11 +10,12 @@ use crate::cleanup::held::{HiveNow, InertFile, RunOnDisk, Standing};
 use crate::cleanup::hive_file;
 use crate::cleanup::inspect::{Exam, MAX_HIVE, Opened};
 use crate::cleanup::plan::{Action, ActionKind, Content, Plan, Write, edit_hive_for_undo};
-use crate::digest::Sha256;
+use crate::digest::{Digests, Sha256};
 use crate::error::{Error, Result};
 use crate::hive::check::{Class, check};
 use crate::store::journal::{Side, TouchedFile};
 use crate::store::quarantine::{Quarantine, name_of};
+use crate::threat::Signatures;
 use crate::windows::install::config_hive;
 
 const SECTOR: u64 = 512;
@@ -54,16 +55,28 @@ pub struct Undo {
     pub already: Vec<Change>,
     /// What the plan takes from the quarantine.
     pub quarantine: Quarantine,
+    /// The pairs of entries for deletion that are left, each with the run's volume whose SYSTEM holds it: a path alone
+    /// is the same on every volume.
+    left_pairs: Vec<(usize, String)>,
 }
 
 /// Plans taking back what `only` names of a run, the last written file first. `now` is a FILETIME.
-pub fn plan_undo(held: RunOnDisk, patient: &Patient, exam: &Exam, only: Only, now: u64) -> Undo {
+///
+/// `signatures`: what a taking back that was cut may make inert again must be known by them.
+pub fn plan_undo(
+    held: RunOnDisk,
+    patient: &Patient,
+    (exam, signatures): (&Exam, &Signatures),
+    only: Only,
+    now: u64,
+) -> Undo {
     let mut undo = Undo {
         run_id: held.run.id().to_owned(),
         plan: Plan::default(),
         left: Vec::new(),
         already: Vec::new(),
         quarantine: Quarantine::default(),
+        left_pairs: Vec::new(),
     };
     if let (Some(then), Some(now)) = (&held.journal.header.serial, &patient.disk.serial)
         && then != now
@@ -73,14 +86,20 @@ pub fn plan_undo(held: RunOnDisk, patient: &Patient, exam: &Exam, only: Only, no
              its bytes are those of the run, so it is a copy or another dock"
         ));
     }
-    for index in (0..held.journal.header.files.len()).rev() {
+    for (index, file) in held.journal.header.files.iter().enumerate().rev() {
+        let earlier = undo.left.len();
         // One that fails stops no other.
-        if let Err(error) = plan_file(&held, exam, only, index, now, &mut undo) {
+        if let Err(error) = plan_file(&held, (exam, signatures), only, index, now, &mut undo) {
             let of_file = held.journal.header.changes.iter().filter(|change| change.file == index);
             let taken = of_file.map(|recorded| &recorded.change).filter(|change| only.takes(change));
             let left: Vec<_> = taken.map(|change| (change.clone(), error.to_string())).collect();
             undo.left.extend(left);
         }
+        let news = undo.left.iter().skip(earlier).filter_map(|(change, _)| match change {
+            Change::Value(value) => Some(&value.pairs),
+            Change::File(_) => None,
+        });
+        undo.left_pairs.extend(news.flatten().map(|pair| (file.volume, pair.clone())));
     }
     undo.quarantine = held.quarantine;
     undo
@@ -88,7 +107,7 @@ pub fn plan_undo(held: RunOnDisk, patient: &Patient, exam: &Exam, only: Only, no
 
 fn plan_file(
     held: &RunOnDisk,
-    exam: &Exam,
+    (exam, signatures): (&Exam, &Signatures),
     only: Only,
     index: usize,
     now: u64,
@@ -130,7 +149,7 @@ fn plan_file(
         writes: Vec::new(),
     };
     let doomed = in_force.iter().any(|change| match change {
-        Change::File(file) => still_to_be_deleted(held, file, undo).is_some(),
+        Change::File(change) => still_to_be_deleted(held, file.volume, change, undo).is_some(),
         Change::Value(_) => false,
     });
     if only == Only::All
@@ -151,7 +170,7 @@ fn plan_file(
             }));
         }
         action.changes = in_force.into_iter().map(|change| (change, Vec::new())).collect();
-        prove_write_back(held, opened, index, &action)?;
+        prove_write_back(held, opened, index, &action, signatures)?;
         undo.plan.actions.push(action);
         return Ok(());
     }
@@ -160,7 +179,7 @@ fn plan_file(
         match change {
             Change::Value(value) => values.push(value),
             Change::File(change) => {
-                if let Some(why) = still_to_be_deleted(held, &change, undo) {
+                if let Some(why) = still_to_be_deleted(held, file.volume, &change, undo) {
                     undo.left.push((Change::File(change), why));
                     continue;
                 }
@@ -182,7 +201,13 @@ fn plan_file(
 
 /// Proves that writing the sectors of a journal back does what its changes say and nothing else: a journal that was
 /// planted or damaged must not reach any other byte of any file.
-fn prove_write_back(held: &RunOnDisk, opened: &Opened, index: usize, action: &Action) -> Result<()> {
+fn prove_write_back(
+    held: &RunOnDisk,
+    opened: &Opened,
+    index: usize,
+    action: &Action,
+    signatures: &Signatures,
+) -> Result<()> {
     let Some(file) = held.journal.header.files.get(index) else { return Ok(()) };
     let changes = || {
         let of_file = held.journal.header.changes.iter().filter(|recorded| recorded.file == index);
@@ -220,19 +245,32 @@ fn prove_write_back(held: &RunOnDisk, opened: &Opened, index: usize, action: &Ac
         .collect();
     if values.is_empty() {
         let wanted = changes().find_map(|change| match change {
-            Change::File(file) => Some(file.digests.sha256),
+            Change::File(file) => Some(&file.digests),
             Change::Value(_) => None,
         });
         let before = taken_back(now.clone());
         // Either its bytes come back over zeros, or (where a taking back was cut) zeros over its bytes.
-        let whole = Some(Sha256::of(&before)) == wanted;
         let zeros = |a: &[u8], b: &[u8]| a.iter().zip(b).all(|(a, b)| a == b || *a == 0);
-        let fits = if held.is_undo() { zeros(&before, &now) } else { whole && zeros(&now, &before) };
+        let fits = if held.is_undo() {
+            // Anybody's file can be named so: only the worm's own bytes are made inert. Sector 0 comes back last, so one
+            // that lacks it is torn, and holds nothing that starts.
+            let digests = Digests::of(&with_all_writes(held, file, index, &now)?);
+            let torn = now.iter().take(SECTOR as usize).all(|&byte| byte == 0);
+            zeros(&before, &now)
+                && wanted == Some(&digests)
+                && (torn || signatures.by_digest(&digests).is_some())
+        } else {
+            zeros(&now, &before) && wanted.is_some_and(|wanted| wanted.sha256 == Sha256::of(&before))
+        };
         return if fits {
             Ok(())
         } else {
             refuse("it would not give the file the bytes that its digest names")
         };
+    }
+    // The path tells which hive it is to be, so the file must be the one that bears it.
+    if !opened.ntfs.facts(file.id)?.is_some_and(|facts| facts.paths.contains(&file.path)) {
+        return refuse("it is not the file at the path that the journal names");
     }
     // A hive that the run found dirty is so again: its log, which nobody has written, completes it as it did then.
     let (hive, _) = hive_file::settle(&opened.ntfs, &file.path, taken_back(now))?;
@@ -249,14 +287,25 @@ fn prove_write_back(held: &RunOnDisk, opened: &Opened, index: usize, action: &Ac
     Ok(())
 }
 
+/// A file's content as it would be with all of the run's writes.
+fn with_all_writes(held: &RunOnDisk, file: &TouchedFile, index: usize, now: &[u8]) -> Result<Vec<u8>> {
+    let mut whole = now.to_vec();
+    for intent in held.journal.intents.iter().filter(|intent| intent.file == index) {
+        let bytes = intent.after.bytes(intent.length, &held.quarantine)?;
+        for (place, sector) in intent.sectors().zip(bytes.chunks(SECTOR as usize)) {
+            let start = file.offset_of(place).and_then(|offset| usize::try_from(offset).ok());
+            let part = whole.get_mut(start.unwrap_or(usize::MAX)..).unwrap_or_default();
+            part.iter_mut().zip(sector).for_each(|(old, new)| *old = *new);
+        }
+    }
+    Ok(whole)
+}
+
 /// Why a file's bytes must not come back: the entry that has Windows delete it is one that had to be left. Files come
 /// after SYSTEM in the order of taking back, so what is left of it is known.
-fn still_to_be_deleted(held: &RunOnDisk, file: &FileChange, undo: &Undo) -> Option<String> {
-    let names_it = |pair: &String| pair.ends_with(&file.path.to_string());
-    let left = undo.left.iter().any(|(change, _)| match change {
-        Change::Value(value) => value.pairs.iter().any(names_it),
-        Change::File(_) => false,
-    });
+fn still_to_be_deleted(held: &RunOnDisk, volume: usize, file: &FileChange, undo: &Undo) -> Option<String> {
+    let path = file.path.to_string();
+    let left = undo.left_pairs.iter().any(|(of, pair)| *of == volume && pair.ends_with(&path));
     left.then(|| {
         format!(
             "its entry for deletion at the next start is left, so Windows would delete it again; its bytes lie encoded in {}",

@@ -62,6 +62,7 @@ fn edited(mut values: Values, edits: &[Edit]) -> Values {
         match edit {
             Edit::Delete { .. } => assert!(values.remove(&place).is_some(), "{place:?}"),
             Edit::Set { to, .. } => drop(values.insert(place, (to.kind.0, to.data.clone()))),
+            Edit::CreateKey { key } => panic!("no cure makes a key: {key}"),
         }
     }
     values
