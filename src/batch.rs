@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::cleanup::discover::{Patient, targets};
 use crate::cleanup::report::{Machine, Report};
-use crate::cleanup::report_text::{human_size, printable, render};
+use crate::cleanup::report_text::{done_to_the_disk, human_size, printable, render};
 use crate::cleanup::{Question, Settings, clean, keep_report, list_runs, run, scan, undo};
 use crate::cli::{Ask, Options, Progress, Task};
 use crate::error::{Context, Error, Result};
@@ -157,8 +157,8 @@ fn decide(ask: Ask, progress: Progress, plain: bool, question: &Question<'_>) ->
                 text.push_str("\nThe plan:\n");
             }
             text.push_str(&format!("  run {}\n", undo.run_id));
-            for change in undo.plan.changes() {
-                text.push_str(&format!("  take back: {}\n", printable(&change.to_string())));
+            for words in undo.plan.actions.iter().flat_map(done_to_the_disk) {
+                text.push_str(&format!("  {}\n", printable(&words)));
             }
             for (change, why) in &undo.left {
                 text.push_str(&format!("  left: {}: {}\n", printable(&change.to_string()), printable(why)));

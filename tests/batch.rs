@@ -621,3 +621,31 @@ fn the_practice_signatures_pass_for_what_they_are() {
         "probable, since a value of the worm's starts it",
     );
 }
+
+/// What an undo does is told as what is done to the disk now, whichever way it goes about it.
+#[test]
+fn an_undo_tells_what_is_done_now() {
+    let Some(case) = Case::practice() else { return };
+    case.clean(&[]).exits(0);
+    let store = case.store();
+    let words = ["undo", "--progress", "none", "--store", store.to_str().unwrap()];
+    let must_tell = |ran: &Ran, told: &str| {
+        ran.require(!told.contains("take back:") && !told.contains("taken back:"), "one sense alone");
+        ran.require(told.contains(r#"back to REG_SZ "Y""#), "DCOM changed back");
+        ran.require(!told.contains(r#"to REG_SZ "N""#), "nothing of what the run did");
+        ran.require(told.contains("put back the value SOFTWARE"), "the Run value put back");
+        ran.require(told.contains("bytes back from quarantine"), "the file given back");
+    };
+    let ran = on_a_terminal(&case.on_disk(&words), "n").exits(2);
+    let (question, _) = ran.stdout.split_once("Carry it out?").unwrap_or_else(|| ran.fail("a question"));
+    must_tell(&ran, question);
+    // Value by value, where sectors cannot be written back.
+    let by_value = [&words[..], &["--only", "protection"]].concat();
+    let ran = on_a_terminal(&case.on_disk(&by_value), "n").exits(2);
+    let (question, _) = ran.stdout.split_once("Carry it out?").unwrap_or_else(|| ran.fail("a question"));
+    ran.require(question.contains(r#"from REG_SZ "N" to REG_SZ "Y""#), "what is done now");
+    let ran = case.undo(&[]).exits(0);
+    let told: Vec<String> =
+        ran.at("/changes").as_array().unwrap().iter().map(|c| c["what"].to_string()).collect();
+    must_tell(&ran, &told.join("\n").replace("\\\"", "\""));
+}

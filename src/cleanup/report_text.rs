@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::change::Change;
+use crate::cleanup::plan::{Action, ActionKind, Content};
 use crate::cleanup::report::{InstallReport, Report, TargetReport};
 use crate::cleanup::verdict::Verdict;
 use crate::finding::{DcomState, FilterState, Finding, PatchState};
@@ -18,6 +20,27 @@ pub fn explain(verdict: Verdict) -> &'static str {
         }
         Verdict::Failed => "a cure was tried and could not be verified",
     }
+}
+
+/// What an action does to the disk, change by change. One that takes an earlier run back holds that run's changes, so
+/// they are told the other way round.
+pub fn done_to_the_disk(action: &Action) -> Vec<String> {
+    let is_zero = |content: &Content| match content {
+        Content::Bytes(bytes) => bytes.iter().all(|byte| *byte == 0),
+        Content::Zeros => true,
+        Content::Own(_) | Content::Earlier(_) | Content::Unreadable => false,
+    };
+    let words = |change: &Change| match (&action.kind, change) {
+        (ActionKind::MakeInert | ActionKind::EditHive { .. }, _) => change.to_string(),
+        // What is taken back is itself the giving back of a file's bytes.
+        (ActionKind::WriteBack { .. }, Change::File(file))
+            if action.writes.iter().all(|write| is_zero(&write.after)) =>
+        {
+            format!("overwrite {} with zeros again", file.path)
+        }
+        (ActionKind::WriteBack { .. } | ActionKind::Restore, _) => change.reversed(),
+    };
+    action.changes.iter().map(|(change, _)| words(change)).collect()
 }
 
 /// Text from the patient's disk with everything that a terminal would act on made visible.

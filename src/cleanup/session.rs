@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use crate::change::Change;
 use crate::checks::{self, Check};
 use crate::cleanup::apply::{Failure, Reached, store_needs};
 use crate::cleanup::discover::Patient;
 use crate::cleanup::inspect::{Exam, inspect};
-use crate::cleanup::plan::{ActionKind, Plan};
+use crate::cleanup::plan::Plan;
 use crate::cleanup::report::{ChangedFile, TargetReport};
+use crate::cleanup::report_text::done_to_the_disk;
 use crate::cleanup::verify::Verified;
 use crate::cleanup::{Settings, Treated, advice};
 use crate::error::{Error, Result};
@@ -160,10 +160,6 @@ pub(super) fn failure_words(failure: &Failure) -> String {
 
 /// The files of a plan for the report; without results, as planned.
 pub(super) fn changed_files(patient: &Patient, plan: &Plan, results: &[Verified]) -> Vec<ChangedFile> {
-    let words = |kind: &ActionKind, change: &Change| match kind {
-        ActionKind::WriteBack { .. } | ActionKind::Restore => format!("taken back: {change}"),
-        ActionKind::MakeInert | ActionKind::EditHive { .. } => change.to_string(),
-    };
     let target = patient.disk.path.display().to_string();
     plan.actions
         .iter()
@@ -176,7 +172,7 @@ pub(super) fn changed_files(patient: &Patient, plan: &Plan, results: &[Verified]
                 path: action.path.to_string(),
                 sha256_before: action.before,
                 sha256_after: result.and_then(|result| result.after),
-                what: action.changes.iter().map(|(change, _)| words(&action.kind, change)).collect(),
+                what: done_to_the_disk(action),
                 outcome: match (result, &wrong) {
                     (None, _) => Outcome::Planned,
                     (Some(_), None) => Outcome::Verified,
