@@ -649,3 +649,21 @@ fn an_undo_tells_what_is_done_now() {
         ran.at("/changes").as_array().unwrap().iter().map(|c| c["what"].to_string()).collect();
     must_tell(&ran, &told.join("\n").replace("\\\"", "\""));
 }
+
+/// An undo that did what was asked does not look like a failure, and nothing bids to undo it at once.
+#[test]
+fn an_undo_tells_its_result_first() {
+    let Some(case) = Case::practice() else { return };
+    case.clean(&[]).exits(0);
+    let undo = |options: &[&str]| case.storing(&["undo"], options);
+    let ran = undo(&["--dry-run"]).exits(0);
+    ran.says("RESULT: NOT CARRIED OUT");
+    let ran = undo(&["--yes", "--only", "protection"]).exits(0);
+    ran.says("RESULT: DONE").says("The disk now: exposed").says("check that the patch is in");
+    let ran = undo(&["--yes"]).exits(0);
+    ran.says("RESULT: DONE - taken back and verified").says("The disk now: infected");
+    ran.says("The worm is back as it was before the run");
+    ran.require(!ran.stdout.contains("VERDICT") && !ran.stdout.contains("Clean this disk"), "no failure");
+    let ran = undo(&["--yes"]).exits(0);
+    ran.says("RESULT: NOTHING TO DO");
+}

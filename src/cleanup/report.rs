@@ -359,6 +359,11 @@ impl Report {
         Ok(report)
     }
 
+    /// The command that was given, where the options tell it.
+    pub fn command(&self) -> &str {
+        self.options.get("command").and_then(serde_json::Value::as_str).unwrap_or_default()
+    }
+
     /// SHA-256 over the compact JSON of the document without `hash`, its members in the order of their names.
     fn compute_hash(&self) -> Result<String> {
         let failed = |e| Error::library("write the report as JSON", e);

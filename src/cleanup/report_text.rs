@@ -6,7 +6,7 @@ use crate::change::Change;
 use crate::cleanup::plan::{Action, ActionKind, Content};
 use crate::cleanup::report::{InstallReport, Report, TargetReport};
 use crate::cleanup::verdict::Verdict;
-use crate::finding::{DcomState, FilterState, Finding, PatchState};
+use crate::finding::{DcomState, FilterState, Finding, Outcome, PatchState};
 
 /// Text of a verdict, for people.
 pub fn explain(verdict: Verdict) -> &'static str {
@@ -73,7 +73,13 @@ fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
         writeln!(out, "Machine: {}", known.join(", "))?;
     }
     writeln!(out)?;
-    writeln!(out, "VERDICT: {} - {}", report.verdict.to_string().to_uppercase(), explain(report.verdict))?;
+    if report.command() == "undo" {
+        writeln!(out, "RESULT: {}", undo_result(report))?;
+        writeln!(out, "The disk now: {} - {}", report.verdict, explain(report.verdict))?;
+    } else {
+        let verdict = report.verdict.to_string().to_uppercase();
+        writeln!(out, "VERDICT: {verdict} - {}", explain(report.verdict))?;
+    }
     if report.targets.is_empty() {
         writeln!(out, "\nno disk is attached but those that this machine uses; name one to look at it")?;
     }
@@ -102,6 +108,18 @@ fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
         }
     }
     writeln!(out, "\nExit code {}", report.exit_code)
+}
+
+/// How an undo ended: that the disk is infected again is what was asked for.
+fn undo_result(report: &Report) -> &'static str {
+    let all = |outcome| report.changes.iter().all(|change| change.outcome == outcome);
+    match report.exit_code {
+        _ if !report.changes.is_empty() && all(Outcome::Planned) => "NOT CARRIED OUT - no byte was written",
+        0 if report.changes.is_empty() => "NOTHING TO DO - nothing was to be taken back",
+        0 => "DONE - taken back and verified",
+        1 => "PARTLY DONE - something was left, see below",
+        _ => "NOT DONE - refused or failed, see below",
+    }
 }
 
 fn write_target(out: &mut String, target: &TargetReport) -> std::fmt::Result {
@@ -178,7 +196,7 @@ fn write_install(out: &mut String, install: &InstallReport) -> std::fmt::Result 
 
 fn write_finding(out: &mut String, finding: &Finding) -> std::fmt::Result {
     let outcome = match finding.outcome {
-        crate::finding::Outcome::None => String::new(),
+        Outcome::None => String::new(),
         outcome => format!(" -> {outcome}"),
     };
     writeln!(out, "    [{}] {}: {}{outcome}", finding.grade, finding.check, printable(&finding.what))?;

@@ -64,7 +64,9 @@ impl<'a> Session<'a> {
         let mut target = TargetReport::of(self.patient, &self.exam, after, undetermined);
         target.remarks.extend(self.remarks);
         target.run_id = self.runs.last().map(|run| run.id().to_owned());
-        let next_steps = advice::next_steps(&target, self.settings.store.root());
+        let wrote =
+            self.changes.iter().any(|change| change.outcome != Outcome::Planned) || !self.runs.is_empty();
+        let next_steps = advice::next_steps(&target, self.settings, wrote);
         Treated { target, changes: self.changes, runs: self.runs, exit_code: self.exit_code, next_steps }
     }
 
