@@ -179,7 +179,11 @@ fn decide(ask: Ask, progress: Progress, plain: bool, question: &Question<'_>) ->
         Ask::Terminal => {
             let _ = write!(std::io::stderr().lock(), "\nCarry it out? Only y means yes: ");
             let mut answer = String::new();
-            std::io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "y"
+            let yes = std::io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "y";
+            if !yes {
+                let _ = writeln!(std::io::stderr().lock(), "not understood as yes: nothing is written");
+            }
+            yes
         }
     }
 }

@@ -667,3 +667,21 @@ fn an_undo_tells_its_result_first() {
     let ran = undo(&["--yes"]).exits(0);
     ran.says("RESULT: NOTHING TO DO");
 }
+
+/// What was only planned is told as such, and anything but `y` is a no that is said.
+#[test]
+fn a_plan_that_is_not_carried_out_is_told_as_a_plan() {
+    let Some(case) = Case::practice() else { return };
+    let must_be_a_plan = |ran: &Ran| {
+        ran.says("Files that would be written").says("SHA-256 before");
+        ran.require(!ran.stdout.contains("Files written") && !ran.stdout.contains("SHA-256 after"), "a plan");
+        case.must_be_as_at_first(ran);
+    };
+    must_be_a_plan(&case.storing(&["clean", "--dry-run"], &[]).exits(1));
+    let store = case.store();
+    let words = ["clean", "--store", store.to_str().unwrap()];
+    let ran = on_a_terminal(&case.on_disk(&words), "yes").exits(1);
+    must_be_a_plan(ran.says("not understood as yes: nothing is written"));
+    let ran = case.storing(&["clean", "--yes"], &[]).exits(0);
+    ran.says("Files written").says("SHA-256 after");
+}

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use crate::change::Change;
 use crate::cleanup::plan::{Action, ActionKind, Content};
-use crate::cleanup::report::{InstallReport, Report, TargetReport};
+use crate::cleanup::report::{ChangedFile, InstallReport, Report, TargetReport};
 use crate::cleanup::verdict::Verdict;
+use crate::digest::Sha256;
 use crate::finding::{DcomState, FilterState, Finding, Outcome, PatchState};
 
 /// Text of a verdict, for people.
@@ -86,21 +87,10 @@ fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
     for target in &report.targets {
         write_target(out, target)?;
     }
-    if !report.changes.is_empty() {
-        writeln!(out, "\nFiles written")?;
-        for change in &report.changes {
-            writeln!(out, "  {} ({})", printable(&change.path), change.outcome)?;
-            change.what.iter().try_for_each(|what| writeln!(out, "      {}", printable(what)))?;
-            for (when, digest) in [("before", &change.sha256_before), ("after ", &change.sha256_after)] {
-                let digest =
-                    digest.map_or_else(|| "could not be read".to_owned(), |digest| digest.to_string());
-                writeln!(out, "      SHA-256 {when} {digest}")?;
-            }
-            if let Some(why) = &change.why {
-                writeln!(out, "      {}", printable(why))?;
-            }
-        }
-    }
+    let planned = |change: &&ChangedFile| change.outcome == Outcome::Planned;
+    let (planned, written): (Vec<_>, Vec<_>) = report.changes.iter().partition(planned);
+    write_changes(out, "Files written", &written)?;
+    write_changes(out, "Files that would be written", &planned)?;
     if !report.next_steps.is_empty() {
         writeln!(out, "\nNext steps")?;
         for (number, step) in (1..).zip(&report.next_steps) {
@@ -108,6 +98,28 @@ fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
         }
     }
     writeln!(out, "\nExit code {}", report.exit_code)
+}
+
+fn write_changes(out: &mut String, heading: &str, changes: &[&ChangedFile]) -> std::fmt::Result {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{heading}")?;
+    for change in changes {
+        writeln!(out, "  {} ({})", printable(&change.path), change.outcome)?;
+        change.what.iter().try_for_each(|what| writeln!(out, "      {}", printable(what)))?;
+        let digest = |digest: Option<Sha256>| {
+            digest.map_or_else(|| "could not be read".to_owned(), |digest| digest.to_string())
+        };
+        writeln!(out, "      SHA-256 before {}", digest(change.sha256_before))?;
+        if change.outcome != Outcome::Planned {
+            writeln!(out, "      SHA-256 after  {}", digest(change.sha256_after))?;
+        }
+        if let Some(why) = &change.why {
+            writeln!(out, "      {}", printable(why))?;
+        }
+    }
+    Ok(())
 }
 
 /// How an undo ended: that the disk is infected again is what was asked for.
