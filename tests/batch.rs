@@ -685,3 +685,39 @@ fn a_plan_that_is_not_carried_out_is_told_as_a_plan() {
     let ran = case.storing(&["clean", "--yes"], &[]).exits(0);
     ran.says("Files written").says("SHA-256 after");
 }
+
+/// The verdict line says why nothing can be said: what, and of which target.
+#[test]
+fn undetermined_names_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let (empty, missing) = (folder.path().join("empty.img"), folder.path().join("missing.img"));
+    fs::write(&empty, vec![0; 1 << 20]).unwrap();
+    let verdict = |paths: &[&Path]| {
+        let mut words = vec!["scan"];
+        words.extend(paths.iter().map(|path| path.to_str().unwrap()));
+        let ran = plainly(&words).exits(2);
+        // A long line goes on below, indented.
+        let lines = ran.stdout.lines().skip_while(|line| !line.starts_with("VERDICT: UNDETERMINED - "));
+        let mut told = String::new();
+        for (index, line) in lines.enumerate() {
+            if index > 0 && !line.starts_with(' ') {
+                break;
+            }
+            told.push_str(&format!("{} ", line.trim()));
+        }
+        ran.require(!told.is_empty(), "the verdict");
+        told
+    };
+    let told = verdict(&[&empty]);
+    assert!(told.contains(&format!("no Windows was found on {}", empty.display())), "{told}");
+    let told = verdict(&[&missing]);
+    assert!(told.contains(missing.to_str().unwrap()) && told.contains("No such file"), "{told}");
+    let told = verdict(&[&empty, &missing]);
+    assert!(told.contains("No such file") && told.contains("and 1 more"), "{told}");
+    let Some(case) = Case::practice() else { return };
+    let file = case.path("file");
+    fs::write(&file, b"").unwrap();
+    let ran = Ran::of(&mut case.on_disk(&["clean", "--yes", "--store", file.to_str().unwrap()])).exits(2);
+    let line = ran.stdout.lines().find(|line| line.starts_with("VERDICT")).unwrap_or_default();
+    ran.require(line.starts_with("VERDICT: UNDETERMINED - ") && !line.contains("no Windows"), "the refusal");
+}

@@ -7,7 +7,7 @@ use crate::cleanup::plan::{Action, ActionKind, Content};
 use crate::cleanup::report::{ChangedFile, InstallReport, Report, TargetReport};
 use crate::cleanup::verdict::Verdict;
 use crate::digest::Sha256;
-use crate::finding::{DcomState, FilterState, Finding, Outcome, PatchState};
+use crate::finding::{Bearing, DcomState, FilterState, Finding, Outcome, PatchState};
 
 /// Text of a verdict, for people.
 pub fn explain(verdict: Verdict) -> &'static str {
@@ -16,10 +16,58 @@ pub fn explain(verdict: Verdict) -> &'static str {
         Verdict::Cleaned => "found, cured, and verified on the disk",
         Verdict::Exposed => "no worm, but the hole that it comes through is open",
         Verdict::Infected => "a worm, or what starts it, is on the disk",
-        Verdict::Undetermined => {
-            "no Windows was found, something needed could not be read, or the run was refused"
-        }
+        Verdict::Undetermined => "what it takes to say more could not be read, or the run was refused",
         Verdict::Failed => "a cure was tried and could not be verified",
+    }
+}
+
+/// Why nothing can be said, the worst first: which target, where on it, and the reason.
+pub fn undetermined_by(report: &Report) -> Vec<String> {
+    if report.targets.is_empty() {
+        return vec![
+            "no disk is attached but those that this machine uses; name one to look at it".to_owned(),
+        ];
+    }
+    let mut reasons = Vec::new();
+    for target in &report.targets {
+        if let Some(note) = &target.note {
+            // An error names the target already.
+            let is_named = note.contains(&target.path);
+            reasons.push(if is_named { note.clone() } else { format!("{}: {note}", target.path) });
+        }
+    }
+    for target in &report.targets {
+        for install in &target.installs {
+            let place = format!("{} on {}", install.system_root, target.path);
+            reasons.extend(install.problems.iter().map(|problem| format!("{place}: {problem}")));
+            let unread = install.findings.iter().filter(|finding| finding.bearing == Bearing::Unreadable);
+            reasons.extend(unread.map(|finding| {
+                format!("{} on {}: {} ({})", finding.place, target.path, finding.what, finding.why)
+            }));
+        }
+        for volume in &target.volumes {
+            if let Some(problem) = &volume.problem {
+                reasons.push(format!("{}, volume at {:#x}: {problem}", target.path, volume.start));
+            }
+        }
+    }
+    if report.targets.iter().all(|target| target.installs.is_empty()) {
+        let looked_at = report.targets.iter().filter(|target| target.note.is_none());
+        reasons.extend(looked_at.map(|target| format!("no Windows was found on {}", target.path)));
+    }
+    reasons
+}
+
+/// The verdict of the run in words; where nothing can be said, the first reason why.
+fn reason(report: &Report) -> String {
+    let reasons = match report.verdict {
+        Verdict::Undetermined => undetermined_by(report),
+        _ => Vec::new(),
+    };
+    match reasons.as_slice() {
+        [] => explain(report.verdict).to_owned(),
+        [only] => printable(only),
+        [first, more @ ..] => format!("{} (and {} more, see below)", printable(first), more.len()),
     }
 }
 
@@ -76,13 +124,10 @@ fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(out)?;
     if report.command() == "undo" {
         writeln!(out, "RESULT: {}", undo_result(report))?;
-        writeln!(out, "The disk now: {} - {}", report.verdict, explain(report.verdict))?;
+        writeln!(out, "The disk now: {} - {}", report.verdict, reason(report))?;
     } else {
         let verdict = report.verdict.to_string().to_uppercase();
-        writeln!(out, "VERDICT: {verdict} - {}", explain(report.verdict))?;
-    }
-    if report.targets.is_empty() {
-        writeln!(out, "\nno disk is attached but those that this machine uses; name one to look at it")?;
+        writeln!(out, "VERDICT: {verdict} - {}", reason(report))?;
     }
     for target in &report.targets {
         write_target(out, target)?;
