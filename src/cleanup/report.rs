@@ -237,7 +237,11 @@ impl TargetReport {
             disk: DiskIdentity { model: patient.disk.model.clone(), serial: patient.disk.serial.clone() },
             note: (patient.disk.table == Table::Unreadable)
                 .then(|| format!("its partitions cannot be told: {}", patient.disk.notes.join("; "))),
-            remarks: patient.disk.notes.clone(),
+            // Where no table can be read, the note holds them.
+            remarks: match patient.disk.table {
+                Table::Unreadable => Vec::new(),
+                Table::None | Table::Mbr | Table::Gpt => patient.disk.notes.clone(),
+            },
             run_id: None,
             volumes: exam.volumes.iter().map(VolumeReport::of).collect(),
             installs,
