@@ -721,3 +721,37 @@ fn undetermined_names_its_reason() {
     let line = ran.stdout.lines().find(|line| line.starts_with("VERDICT")).unwrap_or_default();
     ran.require(line.starts_with("VERDICT: UNDETERMINED - ") && !line.contains("no Windows"), "the refusal");
 }
+
+/// What cannot be written is refused before a yes is asked for, and is no failed cure.
+#[test]
+fn a_read_only_target_is_refused_before_anything() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let Some(case) = Case::practice() else { return };
+    let store = case.store();
+    let must_refuse = |ran: Ran, words: &str| {
+        let ran = ran.exits(2);
+        ran.says(words).require(!ran.stdout.contains("Carry it out?"), "no question");
+        ran.require(case.runs().is_empty(), "no run folder");
+        case.must_be_as_at_first(&ran);
+        ran
+    };
+    fs::set_permissions(&case.disk, fs::Permissions::from_mode(0o444)).unwrap();
+    let ran = must_refuse(case.clean(&[]), "the image is read-only");
+    ran.require(ran.at("/verdict") == "undetermined", "undetermined");
+    let words = ["clean", "--store", store.to_str().unwrap()];
+    must_refuse(on_a_terminal(&case.on_disk(&words), "y"), "the image is read-only");
+    case.scan().exits(1);
+    fs::set_permissions(&case.disk, fs::Permissions::from_mode(0o644)).unwrap();
+
+    let mut command = Command::new("losetup");
+    let made = Ran::of(command.args(["-f", "--show", "-r"]).arg(&case.disk));
+    if made.code != Some(0) {
+        println!("skipped: there is no loop device here: {}", made.stderr);
+        return;
+    }
+    let device = Loop(made.stdout.trim().to_owned(), case.path("nowhere"));
+    let words =
+        ["clean", "--yes", "--json", "--store", store.to_str().unwrap(), "--signatures", common::PRACTICE];
+    let ran = must_refuse(Ran::of(case.command(&words).arg(&device.0)), "a write blocker?");
+    ran.require(ran.at("/verdict") == "undetermined", "undetermined");
+}
