@@ -14,6 +14,7 @@ use crate::cleanup::{Question, Settings, clean, keep_report, list_runs, run, sca
 use crate::cli::{Ask, Options, Progress, Task};
 use crate::error::{Context, Error, Result};
 use crate::event::Event;
+use crate::store::place::refuse_missing_parent;
 use crate::threat::Signatures;
 
 /// Does what was asked and returns the exit code.
@@ -59,6 +60,11 @@ pub fn execute(options: &Options) -> Result<u8> {
         yes
     };
     if matches!(options.task, Task::ListRuns) {
+        if !settings.store.root().is_dir() {
+            return Err(Error::refused("list the runs", "there is no such store")
+                .device(settings.store.root())
+                .hint("give the folder that the runs were recorded in with --store"));
+        }
         for target in &options.targets {
             let patient = Patient::open(target)?;
             for line in list_runs(&patient, &settings, &mut show)? {
@@ -211,7 +217,14 @@ struct ReportFiles {
 
 impl ReportFiles {
     fn create(folder: &Path, now: Timestamp) -> Result<Self> {
-        std::fs::create_dir_all(folder).doing("make the folder for reports").map_err(|e| e.device(folder))?;
+        let doing = "make the folder for reports";
+        refuse_missing_parent(folder, doing)?;
+        match std::fs::create_dir(folder) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(Error::io(doing, e).device(folder));
+            }
+            _ => {}
+        }
         let stem = format!("deblast-{}", now.strftime("%Y%m%d-%H%M%S"));
         for number in 1..10_000 {
             let name = if number == 1 { stem.clone() } else { format!("{stem}-{number}") };

@@ -755,3 +755,30 @@ fn a_read_only_target_is_refused_before_anything() {
     let ran = must_refuse(Ran::of(case.command(&words).arg(&device.0)), "a write blocker?");
     ran.require(ran.at("/verdict") == "undetermined", "undetermined");
 }
+
+/// A mistyped mount point must not become a folder of this machine's.
+#[test]
+fn a_place_whose_folder_is_missing_is_not_made() {
+    let Some(case) = Case::practice() else { return };
+    let stick = case.path("stik");
+    let inside = stick.join("deblast");
+    let place = inside.to_str().unwrap();
+    for words in [
+        &["clean", "--yes", "--store", place][..],
+        &["clean", "--dry-run", "--store", place],
+        &["undo", "--yes", "--store", place],
+        &["undo", "--list", "--store", place],
+        &["scan", "--report-dir", place],
+    ] {
+        let ran = Ran::of(&mut case.on_disk(words));
+        ran.says(if words[0] == "undo" {
+            "no such store"
+        } else {
+            "stik does not exist; is the stick mounted?"
+        });
+        ran.require(!stick.exists(), "nothing to be made");
+        case.must_be_as_at_first(&ran);
+        // A dry run still tells what it found.
+        ran.exits(if words[1] == "--dry-run" { 1 } else { 2 });
+    }
+}
