@@ -235,12 +235,18 @@ fn a_broken_signature_file_stops_before_anything() {
             reports.to_str().unwrap(),
         ]))
         .exits(2);
-        ran.says("broken.toml");
+        ran.says("broken.toml").says(": line ");
+        ran.require(ran.stderr.trim_end().lines().count() <= 2, "words on one line, and a hint");
         case.must_be_as_at_first(&ran);
         ran.require(!store.exists() && !reports.exists(), "nothing to be made");
     }
     let ran = Ran::of(&mut case.on_disk(&["scan", "--signatures", "/nonexistent/file.toml"])).exits(2);
     ran.says("/nonexistent/file.toml");
+    let large = case.path("large.toml");
+    fs::File::create(&large).unwrap().set_len((16 << 20) + 1).unwrap();
+    for (file, words) in [(large.to_str().unwrap(), "larger than 16 MiB"), ("/dev/zero", "no plain file")] {
+        Ran::of(&mut case.on_disk(&["scan", "--signatures", file])).exits(2).says(words);
+    }
 }
 
 #[test]

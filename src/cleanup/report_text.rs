@@ -283,16 +283,37 @@ fn write_finding(out: &mut String, finding: &Finding) -> std::fmt::Result {
     }
 }
 
-/// A size in bytes as people write it, in powers of 1024.
+/// A size in bytes as people write it, in powers of 1024, with one decimal below ten; never more than there is.
 pub fn human_size(bytes: u64) -> String {
+    scaled(bytes, false)
+}
+
+/// The same, never less than there is: for what is needed.
+pub fn human_need(bytes: u64) -> String {
+    scaled(bytes, true)
+}
+
+fn scaled(bytes: u64, up: bool) -> String {
     const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-    let mut unit = 0;
-    let mut shown = bytes;
-    while shown >= 10_240 && unit + 1 < UNITS.len() {
-        shown /= 1024;
-        unit += 1;
+    let parts = |count: u64, of: u64| if up { count.div_ceil(of) } else { count / of };
+    let mut unit: u64 = 1;
+    let mut names = UNITS.iter();
+    let mut name = names.next();
+    while bytes / 1024 >= unit
+        && let Some(next) = names.next()
+    {
+        unit = unit.saturating_mul(1024);
+        name = Some(next);
     }
-    format!("{shown} {}", UNITS.get(unit).unwrap_or(&""))
+    let name = name.unwrap_or(&"");
+    let (whole, rest) = (bytes / unit, bytes % unit);
+    let tenths = parts(rest.saturating_mul(10), unit);
+    match (whole, tenths) {
+        (0..10, 1..10) => format!("{whole}.{tenths} {name}"),
+        (0..10, 10) => format!("{} {name}", whole + 1),
+        (0..10, _) => format!("{whole} {name}"),
+        _ => format!("{} {name}", parts(bytes, unit)),
+    }
 }
 
 #[cfg(test)]
@@ -309,6 +330,14 @@ mod tests {
     fn sizes() {
         assert_eq!(human_size(512), "512 bytes");
         assert_eq!(human_size(96 << 20), "96 MiB");
-        assert_eq!(human_size(6 << 20), "6144 KiB");
+        assert_eq!(human_size(6 << 20), "6 MiB");
+        assert_eq!(human_size(1023), "1023 bytes");
+        let odd = (5 << 19) + 1;
+        assert_eq!((human_size(odd), human_need(odd)), ("2.5 MiB".to_owned(), "2.6 MiB".to_owned()));
+        assert_eq!(
+            (human_size(u64::MAX), human_need(1025)),
+            ("16777215 TiB".to_owned(), "1.1 KiB".to_owned())
+        );
+        assert_eq!(human_need((2 << 20) - 1), "2 MiB");
     }
 }

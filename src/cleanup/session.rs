@@ -8,7 +8,7 @@ use crate::cleanup::discover::Patient;
 use crate::cleanup::inspect::{Exam, inspect};
 use crate::cleanup::plan::Plan;
 use crate::cleanup::report::{ChangedFile, TargetReport};
-use crate::cleanup::report_text::done_to_the_disk;
+use crate::cleanup::report_text::{done_to_the_disk, human_need, human_size};
 use crate::cleanup::verify::Verified;
 use crate::cleanup::{Settings, Treated, advice};
 use crate::error::{Error, Result};
@@ -126,7 +126,11 @@ impl<'a> Session<'a> {
         let fit = place::judge(root, &targets, self.settings.store_named)?;
         let (least, with_backups) = store_needs(plan, self.patient, &self.exam)?;
         if fit.room < least {
-            let why = format!("the record of this run takes {least} bytes, and {} are free there", fit.room);
+            let why = format!(
+                "the record of this run takes {}, and {} are free there",
+                human_need(least),
+                human_size(fit.room)
+            );
             return Err(Error::refused("use the store", why)
                 .device(root)
                 .hint("make room there, or give another place with --store"));
@@ -134,9 +138,10 @@ impl<'a> Session<'a> {
         let backups = fit.room >= with_backups;
         let takes = if backups { with_backups } else { least };
         let mut words = vec![format!(
-            "the record goes to {} and takes at most {takes} bytes of {} free",
+            "the record goes to {} and takes at most {}; {} are free there",
             root.display(),
-            fit.room
+            human_need(takes),
+            human_size(fit.room)
         )];
         words.extend(fit.warning);
         if !backups {
