@@ -1,6 +1,6 @@
 //! The unattended front end: one run, events on standard error, the report on standard output, exit code by rule.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -54,8 +54,10 @@ pub fn execute(options: &Options) -> Result<u8> {
     };
     let mut show = shower(options.progress, plain);
     let warned = Cell::new(None);
+    // The disk that a question is about.
+    let disk = RefCell::new(String::new());
     let mut decide = |question: &Question<'_>| {
-        let yes = decide(options.ask, options.progress, plain, question);
+        let yes = decide(options.ask, options.progress, plain, (&disk.borrow(), question));
         warned.set(question.warning().filter(|_| yes));
         yes
     };
@@ -73,14 +75,17 @@ pub fn execute(options: &Options) -> Result<u8> {
         }
         return Ok(0);
     }
-    let (report, runs) = run(&settings, machine(), &mut |patient| match &options.task {
-        Task::Clean => clean(patient, &settings, &mut decide, &mut show),
-        Task::Undo { which, only } => {
-            let mut treated = undo(patient, &settings, (which, *only), &mut decide, &mut show)?;
-            treated.target.remarks.extend(warned.take().map(str::to_owned));
-            Ok(treated)
+    let (report, runs) = run(&settings, machine(), &mut |patient| {
+        disk.replace(name_of(patient));
+        match &options.task {
+            Task::Clean => clean(patient, &settings, &mut decide, &mut show),
+            Task::Undo { which, only } => {
+                let mut treated = undo(patient, &settings, (which, *only), &mut decide, &mut show)?;
+                treated.target.remarks.extend(warned.take().map(str::to_owned));
+                Ok(treated)
+            }
+            Task::Scan | Task::ListRuns | Task::List => scan(patient, &settings, &mut show),
         }
-        Task::Scan | Task::ListRuns | Task::List => scan(patient, &settings, &mut show),
     })?;
     let text = if options.json { report.to_json()? } else { render(&report) };
     // The disk is written by now: wherever the report can still go it goes, the copy that lasts longest first.
@@ -136,7 +141,15 @@ fn words(event: &Event) -> Option<String> {
     })
 }
 
-fn decide(ask: Ask, progress: Progress, plain: bool, question: &Question<'_>) -> bool {
+/// A disk by what can be seen on it: node, size, model and serial number.
+fn name_of(patient: &Patient) -> String {
+    let disk = &patient.disk;
+    let told = [Some(human_size(disk.size)), disk.model.clone(), disk.serial.clone()];
+    let told: Vec<String> = told.into_iter().flatten().collect();
+    printable(&format!("{} ({})", disk.path.display(), told.join(", ")))
+}
+
+fn decide(ask: Ask, progress: Progress, plain: bool, (disk, question): (&str, &Question<'_>)) -> bool {
     let json = progress == Progress::Json && ask != Ask::Terminal;
     if json || (ask == Ask::Yes && !plain) {
         if let Some(warning) = question.warning().filter(|_| ask == Ask::Yes) {
@@ -149,18 +162,18 @@ fn decide(ask: Ask, progress: Progress, plain: bool, question: &Question<'_>) ->
     let mut text = String::new();
     match question {
         Question::Clean(plan) => {
-            text.push_str("\nThe plan:\n");
+            text.push_str(&format!("\nThe plan for {disk}:\n"));
             plan.changes()
                 .for_each(|change| text.push_str(&format!("  {}\n", printable(&change.to_string()))));
             plan.notes.iter().for_each(|note| text.push_str(&format!("  note: {}\n", printable(note))));
         }
         Question::Undo(undo) | Question::TakeBackFirst(undo) => {
             if matches!(question, Question::TakeBackFirst(_)) {
-                text.push_str(
-                    "\nAn earlier run on this disk was cut. It is taken back before anything else:\n",
-                );
+                text.push_str(&format!(
+                    "\nAn earlier run on {disk} was cut. It is taken back before anything else:\n"
+                ));
             } else {
-                text.push_str("\nThe plan:\n");
+                text.push_str(&format!("\nThe plan for {disk}:\n"));
             }
             text.push_str(&format!("  run {}\n", undo.run_id));
             for words in undo.plan.actions.iter().flat_map(done_to_the_disk) {

@@ -103,6 +103,10 @@ fn the_question_tells_where_the_record_goes() {
     let words = ["clean", "--progress", "none", "--store", store.to_str().unwrap()];
     let ran = on_a_terminal(&case.on_disk(&words), "n").exits(1);
     let (question, _) = ran.stdout.split_once("Carry it out?").unwrap_or_else(|| ran.fail("a question"));
+    ran.require(
+        question.contains(&format!("The plan for {} (", case.disk.display())),
+        "the disk by its name",
+    );
     let told = format!("the record goes to {} and takes at most ", store.display());
     ran.require(
         question.contains(&told) && question.contains(" free"),
@@ -392,6 +396,11 @@ fn many_targets_are_one_report_and_the_worst_counts() {
     let ran = Ran::of(case.on_disk(&["scan", "--json"]).arg(case.path("missing"))).exits(2);
     ran.require(ran.at("/verdict") == "undetermined", "one that cannot be read is the worst");
     ran.require(ran.at("/targets/0/installs/0/verdict") == "infected", "and holds up no other");
+    let text = Ran::of(case.on_disk(&["clean", "--dry-run"]).arg(&clean.disk)).exits(1);
+    for (disk, verdict) in [(&case.disk, "infected"), (&clean.disk, "exposed")] {
+        text.says(&format!("  {}: {verdict}", disk.display()))
+            .says(&format!(" on {} (planned)", disk.display()));
+    }
     // One store, two disks: each finds its own run.
     let ran = Ran::of(
         case.on_disk(&["clean", "--yes", "--json", "--store", case.store().to_str().unwrap()])

@@ -249,7 +249,7 @@ impl TargetReport {
     }
 
     /// Whether anything on it kept a verdict from resting on all of it.
-    fn unread_in_part(&self) -> bool {
+    pub(super) fn unread_in_part(&self) -> bool {
         self.note.is_some() || self.volumes.iter().any(|volume| volume.problem.is_some())
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::change::Change;
 use crate::cleanup::plan::{Action, ActionKind, Content};
 use crate::cleanup::report::{ChangedFile, InstallReport, Report, TargetReport};
-use crate::cleanup::verdict::Verdict;
+use crate::cleanup::verdict::{Verdict, of_run};
 use crate::digest::Sha256;
 use crate::finding::{Bearing, DcomState, FilterState, Finding, Outcome, PatchState};
 
@@ -129,13 +129,21 @@ fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
         let verdict = report.verdict.to_string().to_uppercase();
         writeln!(out, "VERDICT: {verdict} - {}", reason(report))?;
     }
+    if report.targets.len() > 1 {
+        for target in &report.targets {
+            let verdicts: Vec<_> = target.installs.iter().map(|install| install.verdict).collect();
+            let verdict = of_run(&verdicts, target.unread_in_part());
+            writeln!(out, "  {}: {verdict}", printable(&target.path))?;
+        }
+    }
     for target in &report.targets {
         write_target(out, target)?;
     }
     let planned = |change: &&ChangedFile| change.outcome == Outcome::Planned;
     let (planned, written): (Vec<_>, Vec<_>) = report.changes.iter().partition(planned);
-    write_changes(out, "Files written", &written)?;
-    write_changes(out, "Files that would be written", &planned)?;
+    let several = report.targets.len() > 1;
+    write_changes(out, "Files written", &written, several)?;
+    write_changes(out, "Files that would be written", &planned, several)?;
     if !report.next_steps.is_empty() {
         writeln!(out, "\nNext steps")?;
         for (number, step) in (1..).zip(&report.next_steps) {
@@ -145,13 +153,19 @@ fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(out, "\nExit code {}", report.exit_code)
 }
 
-fn write_changes(out: &mut String, heading: &str, changes: &[&ChangedFile]) -> std::fmt::Result {
+fn write_changes(
+    out: &mut String,
+    heading: &str,
+    changes: &[&ChangedFile],
+    several: bool,
+) -> std::fmt::Result {
     if changes.is_empty() {
         return Ok(());
     }
     writeln!(out, "\n{heading}")?;
     for change in changes {
-        writeln!(out, "  {} ({})", printable(&change.path), change.outcome)?;
+        let on = if several { format!(" on {}", change.target) } else { String::new() };
+        writeln!(out, "  {}{} ({})", printable(&change.path), printable(&on), change.outcome)?;
         change.what.iter().try_for_each(|what| writeln!(out, "      {}", printable(what)))?;
         let digest = |digest: Option<Sha256>| {
             digest.map_or_else(|| "could not be read".to_owned(), |digest| digest.to_string())
