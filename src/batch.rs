@@ -1,6 +1,6 @@
 //! The unattended front end: one run, events on standard error, the report on standard output, exit code by rule.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -9,11 +9,12 @@ use jiff::Timestamp;
 
 use crate::cleanup::discover::{Patient, targets};
 use crate::cleanup::report::{Machine, Report};
-use crate::cleanup::report_text::{human_size, printable, render};
+use crate::cleanup::report_text::{done_to_the_disk, human_size, printable, render};
 use crate::cleanup::{Question, Settings, clean, keep_report, list_runs, run, scan, undo};
 use crate::cli::{Ask, Options, Progress, Task};
 use crate::error::{Context, Error, Result};
 use crate::event::Event;
+use crate::store::place::refuse_missing_parent;
 use crate::threat::Signatures;
 
 /// Does what was asked and returns the exit code.
@@ -53,12 +54,19 @@ pub fn execute(options: &Options) -> Result<u8> {
     };
     let mut show = shower(options.progress, plain);
     let warned = Cell::new(None);
+    // The disk that a question is about.
+    let disk = RefCell::new(String::new());
     let mut decide = |question: &Question<'_>| {
-        let yes = decide(options.ask, options.progress, plain, question);
+        let yes = decide(options.ask, options.progress, plain, (&disk.borrow(), question));
         warned.set(question.warning().filter(|_| yes));
         yes
     };
     if matches!(options.task, Task::ListRuns) {
+        if !settings.store.root().is_dir() {
+            return Err(Error::refused("list the runs", "there is no such store")
+                .device(settings.store.root())
+                .hint("give the folder that the runs were recorded in with --store"));
+        }
         for target in &options.targets {
             let patient = Patient::open(target)?;
             for line in list_runs(&patient, &settings, &mut show)? {
@@ -67,14 +75,17 @@ pub fn execute(options: &Options) -> Result<u8> {
         }
         return Ok(0);
     }
-    let (report, runs) = run(&settings, machine(), &mut |patient| match &options.task {
-        Task::Clean => clean(patient, &settings, &mut decide, &mut show),
-        Task::Undo { which, only } => {
-            let mut treated = undo(patient, &settings, (which, *only), &mut decide, &mut show)?;
-            treated.target.remarks.extend(warned.take().map(str::to_owned));
-            Ok(treated)
+    let (report, runs) = run(&settings, machine(), &mut |patient| {
+        disk.replace(name_of(patient));
+        match &options.task {
+            Task::Clean => clean(patient, &settings, &mut decide, &mut show),
+            Task::Undo { which, only } => {
+                let mut treated = undo(patient, &settings, (which, *only), &mut decide, &mut show)?;
+                treated.target.remarks.extend(warned.take().map(str::to_owned));
+                Ok(treated)
+            }
+            Task::Scan | Task::ListRuns | Task::List | Task::Hive(_) => scan(patient, &settings, &mut show),
         }
-        Task::Scan | Task::ListRuns | Task::List | Task::Hive(_) => scan(patient, &settings, &mut show),
     })?;
     let text = if options.json { report.to_json()? } else { render(&report) };
     // The disk is written by now: wherever the report can still go it goes, the copy that lasts longest first.
@@ -130,7 +141,15 @@ fn words(event: &Event) -> Option<String> {
     })
 }
 
-fn decide(ask: Ask, progress: Progress, plain: bool, question: &Question<'_>) -> bool {
+/// A disk by what can be seen on it: node, size, model and serial number.
+fn name_of(patient: &Patient) -> String {
+    let disk = &patient.disk;
+    let told = [Some(human_size(disk.size)), disk.model.clone(), disk.serial.clone()];
+    let told: Vec<String> = told.into_iter().flatten().collect();
+    printable(&format!("{} ({})", disk.path.display(), told.join(", ")))
+}
+
+fn decide(ask: Ask, progress: Progress, plain: bool, (disk, question): (&str, &Question<'_>)) -> bool {
     let json = progress == Progress::Json && ask != Ask::Terminal;
     if json || (ask == Ask::Yes && !plain) {
         if let Some(warning) = question.warning().filter(|_| ask == Ask::Yes) {
@@ -143,22 +162,22 @@ fn decide(ask: Ask, progress: Progress, plain: bool, question: &Question<'_>) ->
     let mut text = String::new();
     match question {
         Question::Clean(plan) => {
-            text.push_str("\nThe plan:\n");
+            text.push_str(&format!("\nThe plan for {disk}:\n"));
             plan.changes()
                 .for_each(|change| text.push_str(&format!("  {}\n", printable(&change.to_string()))));
             plan.notes.iter().for_each(|note| text.push_str(&format!("  note: {}\n", printable(note))));
         }
         Question::Undo(undo) | Question::TakeBackFirst(undo) => {
             if matches!(question, Question::TakeBackFirst(_)) {
-                text.push_str(
-                    "\nAn earlier run on this disk was cut. It is taken back before anything else:\n",
-                );
+                text.push_str(&format!(
+                    "\nAn earlier run on {disk} was cut. It is taken back before anything else:\n"
+                ));
             } else {
-                text.push_str("\nThe plan:\n");
+                text.push_str(&format!("\nThe plan for {disk}:\n"));
             }
             text.push_str(&format!("  run {}\n", undo.run_id));
-            for change in undo.plan.changes() {
-                text.push_str(&format!("  take back: {}\n", printable(&change.to_string())));
+            for words in undo.plan.actions.iter().flat_map(done_to_the_disk) {
+                text.push_str(&format!("  {}\n", printable(&words)));
             }
             for (change, why) in &undo.left {
                 text.push_str(&format!("  left: {}: {}\n", printable(&change.to_string()), printable(why)));
@@ -179,7 +198,11 @@ fn decide(ask: Ask, progress: Progress, plain: bool, question: &Question<'_>) ->
         Ask::Terminal => {
             let _ = write!(std::io::stderr().lock(), "\nCarry it out? Only y means yes: ");
             let mut answer = String::new();
-            std::io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "y"
+            let yes = std::io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "y";
+            if !yes {
+                let _ = writeln!(std::io::stderr().lock(), "not understood as yes: nothing is written");
+            }
+            yes
         }
     }
 }
@@ -207,7 +230,14 @@ struct ReportFiles {
 
 impl ReportFiles {
     fn create(folder: &Path, now: Timestamp) -> Result<Self> {
-        std::fs::create_dir_all(folder).doing("make the folder for reports").map_err(|e| e.device(folder))?;
+        let doing = "make the folder for reports";
+        refuse_missing_parent(folder, doing)?;
+        match std::fs::create_dir(folder) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(Error::io(doing, e).device(folder));
+            }
+            _ => {}
+        }
         let stem = format!("deblast-{}", now.strftime("%Y%m%d-%H%M%S"));
         for number in 1..10_000 {
             let name = if number == 1 { stem.clone() } else { format!("{stem}-{number}") };

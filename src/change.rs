@@ -266,6 +266,24 @@ impl fmt::Display for Change {
     }
 }
 
+impl Change {
+    /// What taking this change back does to the disk, in words.
+    pub fn reversed(&self) -> String {
+        match self {
+            Self::Value(v) => match (&v.before, &v.edit) {
+                (Some(before), ValueEdit::Delete) => format!("put back the value {} ({before})", v.place()),
+                (Some(before), ValueEdit::Set { .. }) => {
+                    format!("change the value {} back to {before}", v.place())
+                }
+                (None, _) => format!("delete the value {} again, which the run created", v.place()),
+            },
+            Self::File(file) => {
+                format!("give {} its {} bytes back from quarantine", file.path, file.digests.size)
+            }
+        }
+    }
+}
+
 /// Bytes as lower-case hex in JSON.
 pub mod hex_bytes {
     use super::{Deserialize, Deserializer, Serializer};

@@ -164,7 +164,12 @@ impl Error {
             }
             Cause::Refused(why) => text.push_str(&format!(": {why}")),
             Cause::Inner(inner) => text.push_str(&format!(": {}", inner.without_hint())),
-            Cause::Library(e) => text.push_str(&format!(": {e}")),
+            Cause::Library(e) => {
+                // Libraries draw pictures over several lines; an error is one line here.
+                let told = e.to_string();
+                let lines: Vec<&str> = told.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+                text.push_str(&format!(": {}", lines.join("; ")));
+            }
         }
         text
     }

@@ -103,6 +103,10 @@ fn the_question_tells_where_the_record_goes() {
     let words = ["clean", "--progress", "none", "--store", store.to_str().unwrap()];
     let ran = on_a_terminal(&case.on_disk(&words), "n").exits(1);
     let (question, _) = ran.stdout.split_once("Carry it out?").unwrap_or_else(|| ran.fail("a question"));
+    ran.require(
+        question.contains(&format!("The plan for {} (", case.disk.display())),
+        "the disk by its name",
+    );
     let told = format!("the record goes to {} and takes at most ", store.display());
     ran.require(
         question.contains(&told) && question.contains(" free"),
@@ -235,12 +239,18 @@ fn a_broken_signature_file_stops_before_anything() {
             reports.to_str().unwrap(),
         ]))
         .exits(2);
-        ran.says("broken.toml");
+        ran.says("broken.toml").says(": line ");
+        ran.require(ran.stderr.trim_end().lines().count() <= 2, "words on one line, and a hint");
         case.must_be_as_at_first(&ran);
         ran.require(!store.exists() && !reports.exists(), "nothing to be made");
     }
     let ran = Ran::of(&mut case.on_disk(&["scan", "--signatures", "/nonexistent/file.toml"])).exits(2);
     ran.says("/nonexistent/file.toml");
+    let large = case.path("large.toml");
+    fs::File::create(&large).unwrap().set_len((16 << 20) + 1).unwrap();
+    for (file, words) in [(large.to_str().unwrap(), "larger than 16 MiB"), ("/dev/zero", "no plain file")] {
+        Ran::of(&mut case.on_disk(&["scan", "--signatures", file])).exits(2).says(words);
+    }
 }
 
 #[test]
@@ -386,6 +396,11 @@ fn many_targets_are_one_report_and_the_worst_counts() {
     let ran = Ran::of(case.on_disk(&["scan", "--json"]).arg(case.path("missing"))).exits(2);
     ran.require(ran.at("/verdict") == "undetermined", "one that cannot be read is the worst");
     ran.require(ran.at("/targets/0/installs/0/verdict") == "infected", "and holds up no other");
+    let text = Ran::of(case.on_disk(&["clean", "--dry-run"]).arg(&clean.disk)).exits(1);
+    for (disk, verdict) in [(&case.disk, "infected"), (&clean.disk, "exposed")] {
+        text.says(&format!("  {}: {verdict}", disk.display()))
+            .says(&format!(" on {} (planned)", disk.display()));
+    }
     // One store, two disks: each finds its own run.
     let ran = Ran::of(
         case.on_disk(&["clean", "--yes", "--json", "--store", case.store().to_str().unwrap()])
@@ -620,4 +635,165 @@ fn the_practice_signatures_pass_for_what_they_are() {
         ran.finding("worm_file")["grade"] == "probable",
         "probable, since a value of the worm's starts it",
     );
+}
+
+/// What an undo does is told as what is done to the disk now, whichever way it goes about it.
+#[test]
+fn an_undo_tells_what_is_done_now() {
+    let Some(case) = Case::practice() else { return };
+    case.clean(&[]).exits(0);
+    let store = case.store();
+    let words = ["undo", "--progress", "none", "--store", store.to_str().unwrap()];
+    let must_tell = |ran: &Ran, told: &str| {
+        ran.require(!told.contains("take back:") && !told.contains("taken back:"), "one sense alone");
+        ran.require(told.contains(r#"back to REG_SZ "Y""#), "DCOM changed back");
+        ran.require(!told.contains(r#"to REG_SZ "N""#), "nothing of what the run did");
+        ran.require(told.contains("put back the value SOFTWARE"), "the Run value put back");
+        ran.require(told.contains("bytes back from quarantine"), "the file given back");
+    };
+    let ran = on_a_terminal(&case.on_disk(&words), "n").exits(2);
+    let (question, _) = ran.stdout.split_once("Carry it out?").unwrap_or_else(|| ran.fail("a question"));
+    must_tell(&ran, question);
+    // Value by value, where sectors cannot be written back.
+    let by_value = [&words[..], &["--only", "protection"]].concat();
+    let ran = on_a_terminal(&case.on_disk(&by_value), "n").exits(2);
+    let (question, _) = ran.stdout.split_once("Carry it out?").unwrap_or_else(|| ran.fail("a question"));
+    ran.require(question.contains(r#"from REG_SZ "N" to REG_SZ "Y""#), "what is done now");
+    let ran = case.undo(&[]).exits(0);
+    let told: Vec<String> =
+        ran.at("/changes").as_array().unwrap().iter().map(|c| c["what"].to_string()).collect();
+    must_tell(&ran, &told.join("\n").replace("\\\"", "\""));
+}
+
+/// An undo that did what was asked does not look like a failure, and nothing bids to undo it at once.
+#[test]
+fn an_undo_tells_its_result_first() {
+    let Some(case) = Case::practice() else { return };
+    case.clean(&[]).exits(0);
+    let undo = |options: &[&str]| case.storing(&["undo"], options);
+    let ran = undo(&["--dry-run"]).exits(0);
+    ran.says("RESULT: NOT CARRIED OUT");
+    let ran = undo(&["--yes", "--only", "protection"]).exits(0);
+    ran.says("RESULT: DONE").says("The disk now: exposed").says("check that the patch is in");
+    let ran = undo(&["--yes"]).exits(0);
+    ran.says("RESULT: DONE - taken back and verified").says("The disk now: infected");
+    ran.says("The worm is back as it was before the run");
+    ran.require(!ran.stdout.contains("VERDICT") && !ran.stdout.contains("Clean this disk"), "no failure");
+    let ran = undo(&["--yes"]).exits(0);
+    ran.says("RESULT: NOTHING TO DO");
+}
+
+/// What was only planned is told as such, and anything but `y` is a no that is said.
+#[test]
+fn a_plan_that_is_not_carried_out_is_told_as_a_plan() {
+    let Some(case) = Case::practice() else { return };
+    let must_be_a_plan = |ran: &Ran| {
+        ran.says("Files that would be written").says("SHA-256 before");
+        ran.require(!ran.stdout.contains("Files written") && !ran.stdout.contains("SHA-256 after"), "a plan");
+        case.must_be_as_at_first(ran);
+    };
+    must_be_a_plan(&case.storing(&["clean", "--dry-run"], &[]).exits(1));
+    let store = case.store();
+    let words = ["clean", "--store", store.to_str().unwrap()];
+    let ran = on_a_terminal(&case.on_disk(&words), "yes").exits(1);
+    must_be_a_plan(ran.says("not understood as yes: nothing is written"));
+    let ran = case.storing(&["clean", "--yes"], &[]).exits(0);
+    ran.says("Files written").says("SHA-256 after");
+}
+
+/// The verdict line says why nothing can be said: what, and of which target.
+#[test]
+fn undetermined_names_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let (empty, missing) = (folder.path().join("empty.img"), folder.path().join("missing.img"));
+    fs::write(&empty, vec![0; 1 << 20]).unwrap();
+    let verdict = |paths: &[&Path]| {
+        let mut words = vec!["scan"];
+        words.extend(paths.iter().map(|path| path.to_str().unwrap()));
+        let ran = plainly(&words).exits(2);
+        // A long line goes on below, indented.
+        let lines = ran.stdout.lines().skip_while(|line| !line.starts_with("VERDICT: UNDETERMINED - "));
+        let mut told = String::new();
+        for (index, line) in lines.enumerate() {
+            if index > 0 && !line.starts_with(' ') {
+                break;
+            }
+            told.push_str(&format!("{} ", line.trim()));
+        }
+        ran.require(!told.is_empty(), "the verdict");
+        told
+    };
+    let told = verdict(&[&empty]);
+    assert!(told.contains(&format!("no Windows was found on {}", empty.display())), "{told}");
+    let told = verdict(&[&missing]);
+    assert!(told.contains(missing.to_str().unwrap()) && told.contains("No such file"), "{told}");
+    let told = verdict(&[&empty, &missing]);
+    assert!(told.contains("No such file") && told.contains("and 1 more"), "{told}");
+    let Some(case) = Case::practice() else { return };
+    let file = case.path("file");
+    fs::write(&file, b"").unwrap();
+    let ran = Ran::of(&mut case.on_disk(&["clean", "--yes", "--store", file.to_str().unwrap()])).exits(2);
+    let line = ran.stdout.lines().find(|line| line.starts_with("VERDICT")).unwrap_or_default();
+    ran.require(line.starts_with("VERDICT: UNDETERMINED - ") && !line.contains("no Windows"), "the refusal");
+}
+
+/// What cannot be written is refused before a yes is asked for, and is no failed cure.
+#[test]
+fn a_read_only_target_is_refused_before_anything() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let Some(case) = Case::practice() else { return };
+    let store = case.store();
+    let must_refuse = |ran: Ran, words: &str| {
+        let ran = ran.exits(2);
+        ran.says(words).require(!ran.stdout.contains("Carry it out?"), "no question");
+        ran.require(case.runs().is_empty(), "no run folder");
+        case.must_be_as_at_first(&ran);
+        ran
+    };
+    fs::set_permissions(&case.disk, fs::Permissions::from_mode(0o444)).unwrap();
+    let ran = must_refuse(case.clean(&[]), "the image is read-only");
+    ran.require(ran.at("/verdict") == "undetermined", "undetermined");
+    let words = ["clean", "--store", store.to_str().unwrap()];
+    must_refuse(on_a_terminal(&case.on_disk(&words), "y"), "the image is read-only");
+    case.scan().exits(1);
+    fs::set_permissions(&case.disk, fs::Permissions::from_mode(0o644)).unwrap();
+
+    let mut command = Command::new("losetup");
+    let made = Ran::of(command.args(["-f", "--show", "-r"]).arg(&case.disk));
+    if made.code != Some(0) {
+        println!("skipped: there is no loop device here: {}", made.stderr);
+        return;
+    }
+    let device = Loop(made.stdout.trim().to_owned(), case.path("nowhere"));
+    let words =
+        ["clean", "--yes", "--json", "--store", store.to_str().unwrap(), "--signatures", common::PRACTICE];
+    let ran = must_refuse(Ran::of(case.command(&words).arg(&device.0)), "a write blocker?");
+    ran.require(ran.at("/verdict") == "undetermined", "undetermined");
+}
+
+/// A mistyped mount point must not become a folder of this machine's.
+#[test]
+fn a_place_whose_folder_is_missing_is_not_made() {
+    let Some(case) = Case::practice() else { return };
+    let stick = case.path("stik");
+    let inside = stick.join("deblast");
+    let place = inside.to_str().unwrap();
+    for words in [
+        &["clean", "--yes", "--store", place][..],
+        &["clean", "--dry-run", "--store", place],
+        &["undo", "--yes", "--store", place],
+        &["undo", "--list", "--store", place],
+        &["scan", "--report-dir", place],
+    ] {
+        let ran = Ran::of(&mut case.on_disk(words));
+        ran.says(if words[0] == "undo" {
+            "no such store"
+        } else {
+            "stik does not exist; is the stick mounted?"
+        });
+        ran.require(!stick.exists(), "nothing to be made");
+        case.must_be_as_at_first(&ran);
+        // A dry run still tells what it found.
+        ran.exits(if words[1] == "--dry-run" { 1 } else { 2 });
+    }
 }

@@ -1,13 +1,19 @@
-//! What the technician does next, in words, after CA-2003-20.
+//! What the technician does next, in words, after CA-2003-20. What is to be typed stands between backticks.
 
-use std::path::Path;
-
-use crate::cleanup::report::TargetReport;
+use crate::cleanup::Settings;
+use crate::cleanup::report::{InstallReport, TargetReport};
 use crate::cleanup::verdict::Verdict;
 use crate::finding::{Bearing, DcomState, PatchState};
 
 /// The next steps for one target, in their order. Tells how the protection is lifted wherever there is one.
-pub(super) fn next_steps(target: &TargetReport, store: &Path) -> Vec<String> {
+/// `wrote`: whether this run wrote the target.
+pub(super) fn next_steps(target: &TargetReport, settings: &Settings, wrote: bool) -> Vec<String> {
+    let asked =
+        |name: &str| settings.options.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+    let disk = shell_word(&target.path);
+    // Only a run that wrote has a record there.
+    let store =
+        if wrote { shell_word(&settings.store.root().display().to_string()) } else { "STORE".to_owned() };
     let mut steps = Vec::new();
     let mut add = |text: String| {
         if !steps.contains(&text) {
@@ -15,38 +21,74 @@ pub(super) fn next_steps(target: &TargetReport, store: &Path) -> Vec<String> {
         }
     };
     for install in &target.installs {
-        let words = match install.verdict {
-            Verdict::Infected => "Clean this disk (deblast clean) before Windows is started from it again.",
-            Verdict::Undetermined => {
-                "Read why nothing can be said above, mend that, and scan again; do not connect this machine meanwhile."
-            }
-            Verdict::Failed => {
-                "Do not start Windows from this disk: run deblast clean or deblast undo again with the same store."
-            }
-            Verdict::Exposed => {
-                "Keep this machine off every network until DCOM is disabled (deblast clean) or the patch is installed."
-            }
-            Verdict::Clean | Verdict::Cleaned => "",
+        let words = match asked("command") {
+            "undo" => after_undo(install, asked("only"), wrote, &disk, &store),
+            _ => after_cure(install, &disk, &store),
         };
-        if !words.is_empty() {
-            add(words.to_owned());
-        }
+        words.into_iter().for_each(&mut add);
         if install.hole.patch != PatchState::Fixed {
             add("Start Windows with the network cable still unplugged, or behind a firewall that blocks 69/udp, 135, 139 and 445 tcp and udp, and 4444/tcp.".to_owned());
             add("Install the patch of MS03-026 (KB823980) or a later one that contains it (KB824146, KB828741), then restart.".to_owned());
         }
         if install.hole.dcom == DcomState::Off {
             add(format!(
-                "Once the patch is in, lift the protection if programs need DCOM: on the running Windows set EnableDCOM to Y below HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Ole (or in dcomcnfg.exe) and restart; offline, where Deblast set it: deblast undo --only protection --store {} TARGET.",
-                store.display()
+                "Once the patch is in, lift the protection if programs need DCOM: on the running Windows set EnableDCOM to Y below HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Ole (or in dcomcnfg.exe) and restart; offline, where Deblast set it: `deblast undo --only protection --store {store} {disk}`"
             ));
         }
         if install.verdict != Verdict::Clean {
-            add("Scan the disk again after Windows has started once: deblast scan TARGET.".to_owned());
+            add(format!("Scan the disk again after Windows has started once: `deblast scan {disk}`"));
         }
         if install.findings.iter().any(|finding| finding.bearing == Bearing::Infection) {
             add("Who has run a worm's code can never be sure of that Windows again; where it matters, install it anew (CA-2003-20).".to_owned());
         }
     }
     steps
+}
+
+fn after_cure(install: &InstallReport, disk: &str, store: &str) -> Option<String> {
+    Some(match install.verdict {
+        Verdict::Infected => {
+            format!("Clean this disk before Windows is started from it again: `deblast clean {disk}`")
+        }
+        Verdict::Undetermined => {
+            "Read why nothing can be said above, mend that, and scan again; do not connect this machine meanwhile.".to_owned()
+        }
+        Verdict::Failed => {
+            format!("Do not start Windows from this disk. Run the cure again with the same store: `deblast clean --store {store} {disk}` or take it back: `deblast undo --store {store} {disk}`")
+        }
+        Verdict::Exposed => {
+            format!("Keep this machine off every network until the patch is installed or DCOM is disabled: `deblast clean {disk}`")
+        }
+        Verdict::Clean | Verdict::Cleaned => return None,
+    })
+}
+
+/// What an undo leaves is what was asked for, so it is told, and not bidden to be cured.
+fn after_undo(install: &InstallReport, only: &str, wrote: bool, disk: &str, store: &str) -> Option<String> {
+    Some(match install.verdict {
+        Verdict::Infected if wrote && only != "protection" => {
+            "The worm is back as it was before the run; do not start Windows from it on a network.".to_owned()
+        }
+        Verdict::Infected => "A worm is on this disk; do not start Windows from it on a network.".to_owned(),
+        Verdict::Undetermined | Verdict::Failed => {
+            format!("Read above what is amiss, and do not start Windows from this disk. Then take back again with the same store: `deblast undo --store {store} {disk}`")
+        }
+        _ if wrote && only == "protection" => {
+            "DCOM is as it was before the run. Start Windows, and check that the patch is in before it meets a network.".to_owned()
+        }
+        Verdict::Exposed => {
+            "The hole is open: keep this machine off every network until the patch is in.".to_owned()
+        }
+        Verdict::Clean | Verdict::Cleaned => return None,
+    })
+}
+
+/// A path as a shell takes it.
+fn shell_word(path: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:,@%=".contains(c);
+    if !path.is_empty() && path.chars().all(plain) {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', "'\\''"))
+    }
 }

@@ -33,7 +33,7 @@ pub fn clean(patient: &Patient, settings: &Settings, decide: Decide<'_>, sink: S
     if plan.is_empty() {
         return Ok(session.end(None, &[]));
     }
-    let (backups, words) = match session.room(&plan) {
+    let (backups, words) = match patient.device.refuse_read_only().and_then(|()| session.room(&plan)) {
         Ok(room) => (room.backups, room.words),
         Err(error) if settings.dry_run => {
             (false, vec![format!("the plan could not be carried out here: {error}")])

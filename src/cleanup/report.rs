@@ -237,7 +237,11 @@ impl TargetReport {
             disk: DiskIdentity { model: patient.disk.model.clone(), serial: patient.disk.serial.clone() },
             note: (patient.disk.table == Table::Unreadable)
                 .then(|| format!("its partitions cannot be told: {}", patient.disk.notes.join("; "))),
-            remarks: patient.disk.notes.clone(),
+            // Where no table can be read, the note holds them.
+            remarks: match patient.disk.table {
+                Table::Unreadable => Vec::new(),
+                Table::None | Table::Mbr | Table::Gpt => patient.disk.notes.clone(),
+            },
             run_id: None,
             volumes: exam.volumes.iter().map(VolumeReport::of).collect(),
             installs,
@@ -245,7 +249,7 @@ impl TargetReport {
     }
 
     /// Whether anything on it kept a verdict from resting on all of it.
-    fn unread_in_part(&self) -> bool {
+    pub(super) fn unread_in_part(&self) -> bool {
         self.note.is_some() || self.volumes.iter().any(|volume| volume.problem.is_some())
     }
 }
@@ -357,6 +361,11 @@ impl Report {
         };
         report.hash = report.compute_hash()?;
         Ok(report)
+    }
+
+    /// The command that was given, where the options tell it.
+    pub fn command(&self) -> &str {
+        self.options.get("command").and_then(serde_json::Value::as_str).unwrap_or_default()
     }
 
     /// SHA-256 over the compact JSON of the document without `hash`, its members in the order of their names.

@@ -2,9 +2,12 @@
 
 use std::fmt::Write as _;
 
-use crate::cleanup::report::{InstallReport, Report, TargetReport};
-use crate::cleanup::verdict::Verdict;
-use crate::finding::{DcomState, FilterState, Finding, PatchState};
+use crate::change::Change;
+use crate::cleanup::plan::{Action, ActionKind, Content};
+use crate::cleanup::report::{ChangedFile, InstallReport, Report, TargetReport};
+use crate::cleanup::verdict::{Verdict, of_run};
+use crate::digest::Sha256;
+use crate::finding::{Bearing, DcomState, FilterState, Finding, Outcome, PatchState};
 
 /// Text of a verdict, for people.
 pub fn explain(verdict: Verdict) -> &'static str {
@@ -13,11 +16,80 @@ pub fn explain(verdict: Verdict) -> &'static str {
         Verdict::Cleaned => "found, cured, and verified on the disk",
         Verdict::Exposed => "no worm, but the hole that it comes through is open",
         Verdict::Infected => "a worm, or what starts it, is on the disk",
-        Verdict::Undetermined => {
-            "no Windows was found, something needed could not be read, or the run was refused"
-        }
+        Verdict::Undetermined => "what it takes to say more could not be read, or the run was refused",
         Verdict::Failed => "a cure was tried and could not be verified",
     }
+}
+
+/// Why nothing can be said, the worst first: which target, where on it, and the reason.
+pub fn undetermined_by(report: &Report) -> Vec<String> {
+    if report.targets.is_empty() {
+        return vec![
+            "no disk is attached but those that this machine uses; name one to look at it".to_owned(),
+        ];
+    }
+    let mut reasons = Vec::new();
+    for target in &report.targets {
+        if let Some(note) = &target.note {
+            // An error names the target already.
+            let is_named = note.contains(&target.path);
+            reasons.push(if is_named { note.clone() } else { format!("{}: {note}", target.path) });
+        }
+    }
+    for target in &report.targets {
+        for install in &target.installs {
+            let place = format!("{} on {}", install.system_root, target.path);
+            reasons.extend(install.problems.iter().map(|problem| format!("{place}: {problem}")));
+            let unread = install.findings.iter().filter(|finding| finding.bearing == Bearing::Unreadable);
+            reasons.extend(unread.map(|finding| {
+                format!("{} on {}: {} ({})", finding.place, target.path, finding.what, finding.why)
+            }));
+        }
+        for volume in &target.volumes {
+            if let Some(problem) = &volume.problem {
+                reasons.push(format!("{}, volume at {:#x}: {problem}", target.path, volume.start));
+            }
+        }
+    }
+    if report.targets.iter().all(|target| target.installs.is_empty()) {
+        let looked_at = report.targets.iter().filter(|target| target.note.is_none());
+        reasons.extend(looked_at.map(|target| format!("no Windows was found on {}", target.path)));
+    }
+    reasons
+}
+
+/// The verdict of the run in words; where nothing can be said, the first reason why.
+fn reason(report: &Report) -> String {
+    let reasons = match report.verdict {
+        Verdict::Undetermined => undetermined_by(report),
+        _ => Vec::new(),
+    };
+    match reasons.as_slice() {
+        [] => explain(report.verdict).to_owned(),
+        [only] => printable(only),
+        [first, more @ ..] => format!("{} (and {} more, see below)", printable(first), more.len()),
+    }
+}
+
+/// What an action does to the disk, change by change. One that takes an earlier run back holds that run's changes, so
+/// they are told the other way round.
+pub fn done_to_the_disk(action: &Action) -> Vec<String> {
+    let is_zero = |content: &Content| match content {
+        Content::Bytes(bytes) => bytes.iter().all(|byte| *byte == 0),
+        Content::Zeros => true,
+        Content::Own(_) | Content::Earlier(_) | Content::Unreadable => false,
+    };
+    let words = |change: &Change| match (&action.kind, change) {
+        (ActionKind::MakeInert | ActionKind::EditHive { .. }, _) => change.to_string(),
+        // What is taken back is itself the giving back of a file's bytes.
+        (ActionKind::WriteBack { .. }, Change::File(file))
+            if action.writes.iter().all(|write| is_zero(&write.after)) =>
+        {
+            format!("overwrite {} with zeros again", file.path)
+        }
+        (ActionKind::WriteBack { .. } | ActionKind::Restore, _) => change.reversed(),
+    };
+    action.changes.iter().map(|(change, _)| words(change)).collect()
 }
 
 /// Text from the patient's disk with everything that a terminal would act on made visible.
@@ -50,28 +122,28 @@ fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
         writeln!(out, "Machine: {}", known.join(", "))?;
     }
     writeln!(out)?;
-    writeln!(out, "VERDICT: {} - {}", report.verdict.to_string().to_uppercase(), explain(report.verdict))?;
-    if report.targets.is_empty() {
-        writeln!(out, "\nno disk is attached but those that this machine uses; name one to look at it")?;
+    if report.command() == "undo" {
+        writeln!(out, "RESULT: {}", undo_result(report))?;
+        writeln!(out, "The disk now: {} - {}", report.verdict, reason(report))?;
+    } else {
+        let verdict = report.verdict.to_string().to_uppercase();
+        writeln!(out, "VERDICT: {verdict} - {}", reason(report))?;
+    }
+    if report.targets.len() > 1 {
+        for target in &report.targets {
+            let verdicts: Vec<_> = target.installs.iter().map(|install| install.verdict).collect();
+            let verdict = of_run(&verdicts, target.unread_in_part());
+            writeln!(out, "  {}: {verdict}", printable(&target.path))?;
+        }
     }
     for target in &report.targets {
         write_target(out, target)?;
     }
-    if !report.changes.is_empty() {
-        writeln!(out, "\nFiles written")?;
-        for change in &report.changes {
-            writeln!(out, "  {} ({})", printable(&change.path), change.outcome)?;
-            change.what.iter().try_for_each(|what| writeln!(out, "      {}", printable(what)))?;
-            for (when, digest) in [("before", &change.sha256_before), ("after ", &change.sha256_after)] {
-                let digest =
-                    digest.map_or_else(|| "could not be read".to_owned(), |digest| digest.to_string());
-                writeln!(out, "      SHA-256 {when} {digest}")?;
-            }
-            if let Some(why) = &change.why {
-                writeln!(out, "      {}", printable(why))?;
-            }
-        }
-    }
+    let planned = |change: &&ChangedFile| change.outcome == Outcome::Planned;
+    let (planned, written): (Vec<_>, Vec<_>) = report.changes.iter().partition(planned);
+    let several = report.targets.len() > 1;
+    write_changes(out, "Files written", &written, several)?;
+    write_changes(out, "Files that would be written", &planned, several)?;
     if !report.next_steps.is_empty() {
         writeln!(out, "\nNext steps")?;
         for (number, step) in (1..).zip(&report.next_steps) {
@@ -79,6 +151,46 @@ fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
         }
     }
     writeln!(out, "\nExit code {}", report.exit_code)
+}
+
+fn write_changes(
+    out: &mut String,
+    heading: &str,
+    changes: &[&ChangedFile],
+    several: bool,
+) -> std::fmt::Result {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{heading}")?;
+    for change in changes {
+        let on = if several { format!(" on {}", change.target) } else { String::new() };
+        writeln!(out, "  {}{} ({})", printable(&change.path), printable(&on), change.outcome)?;
+        change.what.iter().try_for_each(|what| writeln!(out, "      {}", printable(what)))?;
+        let digest = |digest: Option<Sha256>| {
+            digest.map_or_else(|| "could not be read".to_owned(), |digest| digest.to_string())
+        };
+        writeln!(out, "      SHA-256 before {}", digest(change.sha256_before))?;
+        if change.outcome != Outcome::Planned {
+            writeln!(out, "      SHA-256 after  {}", digest(change.sha256_after))?;
+        }
+        if let Some(why) = &change.why {
+            writeln!(out, "      {}", printable(why))?;
+        }
+    }
+    Ok(())
+}
+
+/// How an undo ended: that the disk is infected again is what was asked for.
+fn undo_result(report: &Report) -> &'static str {
+    let all = |outcome| report.changes.iter().all(|change| change.outcome == outcome);
+    match report.exit_code {
+        _ if !report.changes.is_empty() && all(Outcome::Planned) => "NOT CARRIED OUT - no byte was written",
+        0 if report.changes.is_empty() => "NOTHING TO DO - nothing was to be taken back",
+        0 => "DONE - taken back and verified",
+        1 => "PARTLY DONE - something was left, see below",
+        _ => "NOT DONE - refused or failed, see below",
+    }
 }
 
 fn write_target(out: &mut String, target: &TargetReport) -> std::fmt::Result {
@@ -155,7 +267,7 @@ fn write_install(out: &mut String, install: &InstallReport) -> std::fmt::Result 
 
 fn write_finding(out: &mut String, finding: &Finding) -> std::fmt::Result {
     let outcome = match finding.outcome {
-        crate::finding::Outcome::None => String::new(),
+        Outcome::None => String::new(),
         outcome => format!(" -> {outcome}"),
     };
     writeln!(out, "    [{}] {}: {}{outcome}", finding.grade, finding.check, printable(&finding.what))?;
@@ -185,16 +297,37 @@ fn write_finding(out: &mut String, finding: &Finding) -> std::fmt::Result {
     }
 }
 
-/// A size in bytes as people write it, in powers of 1024.
+/// A size in bytes as people write it, in powers of 1024, with one decimal below ten; never more than there is.
 pub fn human_size(bytes: u64) -> String {
+    scaled(bytes, false)
+}
+
+/// The same, never less than there is: for what is needed.
+pub fn human_need(bytes: u64) -> String {
+    scaled(bytes, true)
+}
+
+fn scaled(bytes: u64, up: bool) -> String {
     const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-    let mut unit = 0;
-    let mut shown = bytes;
-    while shown >= 10_240 && unit + 1 < UNITS.len() {
-        shown /= 1024;
-        unit += 1;
+    let parts = |count: u64, of: u64| if up { count.div_ceil(of) } else { count / of };
+    let mut unit: u64 = 1;
+    let mut names = UNITS.iter();
+    let mut name = names.next();
+    while bytes / 1024 >= unit
+        && let Some(next) = names.next()
+    {
+        unit = unit.saturating_mul(1024);
+        name = Some(next);
     }
-    format!("{shown} {}", UNITS.get(unit).unwrap_or(&""))
+    let name = name.unwrap_or(&"");
+    let (whole, rest) = (bytes / unit, bytes % unit);
+    let tenths = parts(rest.saturating_mul(10), unit);
+    match (whole, tenths) {
+        (0..10, 1..10) => format!("{whole}.{tenths} {name}"),
+        (0..10, 10) => format!("{} {name}", whole + 1),
+        (0..10, _) => format!("{whole} {name}"),
+        _ => format!("{} {name}", parts(bytes, unit)),
+    }
 }
 
 #[cfg(test)]
@@ -211,6 +344,14 @@ mod tests {
     fn sizes() {
         assert_eq!(human_size(512), "512 bytes");
         assert_eq!(human_size(96 << 20), "96 MiB");
-        assert_eq!(human_size(6 << 20), "6144 KiB");
+        assert_eq!(human_size(6 << 20), "6 MiB");
+        assert_eq!(human_size(1023), "1023 bytes");
+        let odd = (5 << 19) + 1;
+        assert_eq!((human_size(odd), human_need(odd)), ("2.5 MiB".to_owned(), "2.6 MiB".to_owned()));
+        assert_eq!(
+            (human_size(u64::MAX), human_need(1025)),
+            ("16777215 TiB".to_owned(), "1.1 KiB".to_owned())
+        );
+        assert_eq!(human_need((2 << 20) - 1), "2 MiB");
     }
 }

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use crate::change::Change;
 use crate::checks::{self, Check};
 use crate::cleanup::apply::{Failure, Reached, store_needs};
 use crate::cleanup::discover::Patient;
 use crate::cleanup::inspect::{Exam, inspect};
-use crate::cleanup::plan::{ActionKind, Plan};
+use crate::cleanup::plan::Plan;
 use crate::cleanup::report::{ChangedFile, TargetReport};
+use crate::cleanup::report_text::{done_to_the_disk, human_need, human_size};
 use crate::cleanup::verify::Verified;
 use crate::cleanup::{Settings, Treated, advice};
 use crate::error::{Error, Result};
@@ -64,7 +64,9 @@ impl<'a> Session<'a> {
         let mut target = TargetReport::of(self.patient, &self.exam, after, undetermined);
         target.remarks.extend(self.remarks);
         target.run_id = self.runs.last().map(|run| run.id().to_owned());
-        let next_steps = advice::next_steps(&target, self.settings.store.root());
+        let wrote =
+            self.changes.iter().any(|change| change.outcome != Outcome::Planned) || !self.runs.is_empty();
+        let next_steps = advice::next_steps(&target, self.settings, wrote);
         Treated { target, changes: self.changes, runs: self.runs, exit_code: self.exit_code, next_steps }
     }
 
@@ -124,7 +126,11 @@ impl<'a> Session<'a> {
         let fit = place::judge(root, &targets, self.settings.store_named)?;
         let (least, with_backups) = store_needs(plan, self.patient, &self.exam)?;
         if fit.room < least {
-            let why = format!("the record of this run takes {least} bytes, and {} are free there", fit.room);
+            let why = format!(
+                "the record of this run takes {}, and {} are free there",
+                human_need(least),
+                human_size(fit.room)
+            );
             return Err(Error::refused("use the store", why)
                 .device(root)
                 .hint("make room there, or give another place with --store"));
@@ -132,9 +138,10 @@ impl<'a> Session<'a> {
         let backups = fit.room >= with_backups;
         let takes = if backups { with_backups } else { least };
         let mut words = vec![format!(
-            "the record goes to {} and takes at most {takes} bytes of {} free",
+            "the record goes to {} and takes at most {}; {} are free there",
             root.display(),
-            fit.room
+            human_need(takes),
+            human_size(fit.room)
         )];
         words.extend(fit.warning);
         if !backups {
@@ -160,10 +167,6 @@ pub(super) fn failure_words(failure: &Failure) -> String {
 
 /// The files of a plan for the report; without results, as planned.
 pub(super) fn changed_files(patient: &Patient, plan: &Plan, results: &[Verified]) -> Vec<ChangedFile> {
-    let words = |kind: &ActionKind, change: &Change| match kind {
-        ActionKind::WriteBack { .. } | ActionKind::Restore => format!("taken back: {change}"),
-        ActionKind::MakeInert | ActionKind::EditHive { .. } => change.to_string(),
-    };
     let target = patient.disk.path.display().to_string();
     plan.actions
         .iter()
@@ -176,7 +179,7 @@ pub(super) fn changed_files(patient: &Patient, plan: &Plan, results: &[Verified]
                 path: action.path.to_string(),
                 sha256_before: action.before,
                 sha256_after: result.and_then(|result| result.after),
-                what: action.changes.iter().map(|(change, _)| words(&action.kind, change)).collect(),
+                what: done_to_the_disk(action),
                 outcome: match (result, &wrong) {
                     (None, _) => Outcome::Planned,
                     (Some(_), None) => Outcome::Verified,

@@ -25,7 +25,8 @@ pub struct Fit {
 /// Looks at a folder, or the nearest one above it that exists.
 ///
 /// # Errors
-/// It lies on a read-only medium, on one of the targets, or (unless the user named it) in memory.
+/// It lies on a read-only medium, on one of the targets, or (unless the user named it) in memory; or the user named it
+/// and the folder above it is missing.
 pub fn judge(place: &Path, targets: &[PathBuf], named_by_user: bool) -> Result<Fit> {
     const DOING: &str = "use the store";
     let refuse = |why: String| {
@@ -33,6 +34,9 @@ pub fn judge(place: &Path, targets: &[PathBuf], named_by_user: bool) -> Result<F
             .device(place)
             .hint("give a place on another disk or stick with --store"))
     };
+    if named_by_user {
+        refuse_missing_parent(place, DOING)?;
+    }
     let absolute = std::path::absolute(place).doing(DOING)?;
     let existing = absolute.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
     let at = |e: rustix::io::Errno| Error::io(DOING, e.into()).device(existing);
@@ -60,6 +64,24 @@ pub fn judge(place: &Path, targets: &[PathBuf], named_by_user: bool) -> Result<F
         (true, false) => return refuse("it lies in memory and would not outlive this machine".to_owned()),
     };
     Ok(Fit { room: volume.f_bavail.saturating_mul(volume.f_frsize), warning })
+}
+
+/// Refuses a place that the user named whose folder above is missing: a stick that is not mounted, or a word mistyped,
+/// must not become a folder on this machine.
+///
+/// # Errors
+/// The folder that it would be made in does not exist.
+pub fn refuse_missing_parent(place: &Path, doing: &str) -> Result<()> {
+    let absolute = std::path::absolute(place).doing(doing)?;
+    let Some(parent) = absolute.parent().filter(|parent| !parent.is_dir()) else { return Ok(()) };
+    let missing = parent.ancestors().take_while(|folder| !folder.exists()).last();
+    let why = match missing {
+        Some(missing) => format!("{} does not exist; is the stick mounted?", missing.display()),
+        None => format!("{} is no folder", parent.display()),
+    };
+    Err(Error::refused(doing, why)
+        .device(place)
+        .hint("name another place, or make the folder it is to lie in"))
 }
 
 /// Whether the writable layer of the overlay that `folder` lies on is in memory. Where that cannot be told, it counts

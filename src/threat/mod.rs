@@ -20,6 +20,9 @@ const BUILTIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/builtin.bin"));
 /// The build script's key.
 const BUILTIN_KEY: u8 = 0x5d;
 
+/// A larger file of signatures is not read: it would be held in memory as a whole.
+const MAX_SIGNATURES: u64 = 16 << 20;
+
 /// One known worm, or one variant of it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -131,7 +134,15 @@ impl Signatures {
                     "give TOML, with size and digest in a [[signature]] each; see fixtures/practice.toml",
                 ));
         }
-        let text = std::fs::read_to_string(path).doing("read the signatures").map_err(|e| e.device(path))?;
+        const DOING: &str = "read the signatures";
+        let node = std::fs::metadata(path).doing(DOING).map_err(|e| e.device(path))?;
+        if !node.is_file() {
+            return Err(Error::refused(DOING, "it is no plain file").device(path));
+        }
+        if node.len() > MAX_SIGNATURES {
+            return Err(Error::refused(DOING, "it is larger than 16 MiB").device(path));
+        }
+        let text = std::fs::read_to_string(path).doing(DOING).map_err(|e| e.device(path))?;
         let list = toml_file::parse(&text).map_err(|e| e.device(path))?;
         self.extend(list);
         Ok(())

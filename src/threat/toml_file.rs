@@ -15,7 +15,10 @@ struct SignatureFile {
 /// Reads the whole text; refuses unknown fields, malformed digests, and entries that could never match anything.
 pub(super) fn parse(text: &str) -> Result<Vec<Signature>> {
     let file: SignatureFile = toml::from_str(text).map_err(|e| {
-        Error::library("read the signatures", e)
+        // Its own words come with a picture of the line.
+        let line = e.span().map(|span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1);
+        let place = line.map_or_else(String::new, |line| format!("line {line}: "));
+        Error::library("read the signatures", format!("{place}{}", e.message()))
             .hint("each [[signature]] needs family, source, and names or a digest with its size; see fixtures/practice.toml")
     })?;
     for (i, s) in file.signature.iter().enumerate() {

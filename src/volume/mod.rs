@@ -94,6 +94,14 @@ pub trait Device: Send + Sync {
     /// The target cannot be opened, or is neither a block device nor a plain file.
     fn open_read(&self) -> Result<Arc<dyn ReadAt>>;
 
+    /// Refuses what can be seen to take no write before anything is asked or written. Opens nothing.
+    ///
+    /// # Errors
+    /// The target is read-only, in words.
+    fn refuse_read_only(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Opens for reading and writing, alone.
     ///
     /// # Errors

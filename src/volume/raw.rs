@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -115,8 +115,36 @@ impl Device for RawDevice {
         Ok(Arc::new(RawReader { file, path: self.path.clone(), size }))
     }
 
+    fn refuse_read_only(&self) -> Result<()> {
+        let refuse = |why: &str, hint: &str| {
+            Err(Error::refused("write to the target", why).device(&self.path).hint(hint))
+        };
+        let node = std::fs::metadata(&self.path)
+            .doing("look at the target")
+            .map_err(|error| error.device(&self.path))?;
+        match self.kind {
+            DeviceKind::BlockDevice => {
+                let (major, minor) = (rustix::fs::major(node.rdev()), rustix::fs::minor(node.rdev()));
+                let flag = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/ro"));
+                match flag.is_ok_and(|flag| flag.trim() == "1") {
+                    true => refuse(
+                        "the device is read-only (a write blocker?)",
+                        "attach it so that it can be written, or clean an image of it",
+                    ),
+                    false => Ok(()),
+                }
+            }
+            // Root may write all the same, but who took the permission away meant the image to stay as it is.
+            DeviceKind::Image if node.permissions().readonly() => {
+                refuse("the image is read-only", "give permission to write it, or clean a copy of it")
+            }
+            DeviceKind::Image => Ok(()),
+        }
+    }
+
     fn open_write(&self) -> Result<Box<dyn Sectors>> {
         refuse_in_use(&self.path)?;
+        self.refuse_read_only()?;
         let sectors = match self.kind {
             DeviceKind::BlockDevice => self.open_exclusive(),
             DeviceKind::Image => self.open_locked(),
