@@ -797,3 +797,29 @@ fn a_place_whose_folder_is_missing_is_not_made() {
         ran.exits(if words[1] == "--dry-run" { 1 } else { 2 });
     }
 }
+
+/// A screen's lines: none is longer than it must be, and commands can be copied as they stand.
+#[test]
+fn the_report_fits_a_screen_and_names_commands_to_copy() {
+    let Some(case) = Case::practice() else { return };
+    let must_fit = |ran: &Ran, command: &str| {
+        let long = |line: &&str| line.chars().count() > 100 && !line.trim().starts_with("deblast ");
+        let long: Vec<&str> = ran.stdout.lines().filter(long).collect();
+        // What is one path, and no more, cannot be broken.
+        ran.require(
+            long.iter().all(|line| !line.trim().contains(' ')),
+            &format!("short lines, not {long:?}"),
+        );
+        ran.require(ran.stdout.lines().any(|line| line.trim() == command), &format!("a line {command:?}"));
+    };
+    let disk = case.disk.display();
+    let ran = Ran::of(&mut case.on_disk(&["scan"])).exits(1);
+    must_fit(&ran, &format!("deblast clean {disk}"));
+    let ran = case.storing(&["clean", "--yes"], &[]).exits(0);
+    let store = case.store();
+    must_fit(&ran, &format!("deblast undo --only protection --store {} {disk}", store.display()));
+    let ran = Ran::of(&mut case.on_disk(&["scan"])).exits(0);
+    must_fit(&ran, &format!("deblast undo --only protection --store STORE {disk}"));
+    let ran = case.storing(&["undo", "--yes"], &[]).exits(0);
+    must_fit(&ran, &format!("deblast scan {disk}"));
+}
