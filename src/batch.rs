@@ -80,6 +80,9 @@ pub fn execute(options: &Options) -> Result<u8> {
         match &options.task {
             Task::Clean => clean(patient, &settings, &mut decide, &mut show),
             Task::Undo { which, only } => {
+                if !settings.dry_run {
+                    patient.device.refuse_read_only()?;
+                }
                 let mut treated = undo(patient, &settings, (which, *only), &mut decide, &mut show)?;
                 treated.target.remarks.extend(warned.take().map(str::to_owned));
                 Ok(treated)

@@ -214,7 +214,12 @@ fn what_is_no_disk_is_told_in_words() {
             ran.require(ran.at("/verdict") == "undetermined", "undetermined");
             ran.require(!path.is_file() || fs::read(&path).unwrap() == before, "no byte to change");
         }
-        plainly(&["list", path.to_str().unwrap()]);
+        let listed = plainly(&["list", path.to_str().unwrap()]);
+        let lines: Vec<&str> = listed.stdout.lines().collect();
+        let once: std::collections::BTreeSet<&str> = lines.iter().copied().collect();
+        listed.require(once.len() == lines.len(), "no line twice");
+        let is_noise = path.file_name().unwrap().to_str().unwrap().starts_with("noise");
+        listed.require(!is_noise || listed.code == Some(2), "exit 2 where the table cannot be read");
     }
 }
 
@@ -756,6 +761,8 @@ fn a_read_only_target_is_refused_before_anything() {
     let words = ["clean", "--store", store.to_str().unwrap()];
     must_refuse(on_a_terminal(&case.on_disk(&words), "y"), "the image is read-only");
     case.scan().exits(1);
+    fs::create_dir(&store).unwrap();
+    must_refuse(case.undo(&[]), "the image is read-only");
     fs::set_permissions(&case.disk, fs::Permissions::from_mode(0o644)).unwrap();
 
     let mut command = Command::new("losetup");
@@ -796,4 +803,31 @@ fn a_place_whose_folder_is_missing_is_not_made() {
         // A dry run still tells what it found.
         ran.exits(if words[1] == "--dry-run" { 1 } else { 2 });
     }
+}
+
+/// A screen's lines: none is longer than it must be, and commands can be copied as they stand.
+#[test]
+fn the_report_fits_a_screen_and_names_commands_to_copy() {
+    let Some(case) = Case::practice() else { return };
+    let must_fit = |ran: &Ran, command: &str| {
+        let long = |line: &&str| line.chars().count() > 100 && !line.trim().starts_with("deblast ");
+        let long: Vec<&str> = ran.stdout.lines().filter(long).collect();
+        // What is one path, and no more, cannot be broken.
+        ran.require(
+            long.iter().all(|line| !line.trim().contains(' ')),
+            &format!("short lines, not {long:?}"),
+        );
+        ran.require(ran.stdout.lines().any(|line| line.trim() == command), &format!("a line {command:?}"));
+    };
+    let disk = case.disk.display();
+    let ran = Ran::of(&mut case.on_disk(&["scan"])).exits(1);
+    must_fit(&ran, &format!("deblast clean {disk}"));
+    let ran = case.storing(&["clean", "--yes"], &[]).exits(0);
+    let store = case.store();
+    must_fit(&ran, &format!("deblast undo --only protection --store {} {disk}", store.display()));
+    let ran = Ran::of(&mut case.on_disk(&["scan"])).exits(0);
+    must_fit(&ran, &format!("deblast undo --only protection --store STORE {disk}"));
+    let ran = case.storing(&["undo", "--yes"], &[]).exits(0);
+    must_fit(&ran, &format!("deblast clean {disk}"));
+    ran.require(!ran.stdout.contains("Start Windows with"), "nobody to be bidden to start the worm");
 }

@@ -26,7 +26,11 @@ pub(super) fn next_steps(target: &TargetReport, settings: &Settings, wrote: bool
             _ => after_cure(install, &disk, &store),
         };
         words.into_iter().for_each(&mut add);
-        if install.hole.patch != PatchState::Fixed {
+        // Where the worm is back, nobody is bidden to start it.
+        let is_back = asked("command") == "undo" && install.verdict == Verdict::Infected;
+        if is_back {
+            add(format!("To be rid of it again: `deblast clean {disk}`"));
+        } else if install.hole.patch != PatchState::Fixed {
             add("Start Windows with the network cable still unplugged, or behind a firewall that blocks 69/udp, 135, 139 and 445 tcp and udp, and 4444/tcp.".to_owned());
             add("Install the patch of MS03-026 (KB823980) or a later one that contains it (KB824146, KB828741), then restart.".to_owned());
         }
@@ -35,7 +39,7 @@ pub(super) fn next_steps(target: &TargetReport, settings: &Settings, wrote: bool
                 "Once the patch is in, lift the protection if programs need DCOM: on the running Windows set EnableDCOM to Y below HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Ole (or in dcomcnfg.exe) and restart; offline, where Deblast set it: `deblast undo --only protection --store {store} {disk}`"
             ));
         }
-        if install.verdict != Verdict::Clean {
+        if install.verdict != Verdict::Clean && !is_back {
             add(format!("Scan the disk again after Windows has started once: `deblast scan {disk}`"));
         }
         if install.findings.iter().any(|finding| finding.bearing == Bearing::Infection) {

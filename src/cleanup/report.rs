@@ -134,7 +134,7 @@ pub struct TargetReport {
     pub installs: Vec<InstallReport>,
 }
 
-/// One file that was written.
+/// One file that was written, or would be.
 #[derive(Clone, Debug, Serialize)]
 pub struct ChangedFile {
     /// Target that holds it.
@@ -143,11 +143,11 @@ pub struct ChangedFile {
     pub path: String,
     /// Digest of its content before; null where it could not be read.
     pub sha256_before: Option<Sha256>,
-    /// Digest of its content after; null where it could not be read.
+    /// Digest of its content after; null where it could not be read, or was only planned.
     pub sha256_after: Option<Sha256>,
     /// What was changed in it.
     pub what: Vec<String>,
-    /// What became of it: `verified`, `failed`, or `left`.
+    /// What became of it: `verified`, `failed`, `left`, or `planned` where nothing was written.
     pub outcome: crate::finding::Outcome,
     /// What is amiss.
     pub why: Option<String>,

@@ -1,5 +1,7 @@
 //! The report as text: what a technician reads on the screen and finds beside the JSON.
 
+mod wrap;
+
 use std::fmt::Write as _;
 
 use crate::change::Change;
@@ -8,6 +10,7 @@ use crate::cleanup::report::{ChangedFile, InstallReport, Report, TargetReport};
 use crate::cleanup::verdict::{Verdict, of_run};
 use crate::digest::Sha256;
 use crate::finding::{Bearing, DcomState, FilterState, Finding, Outcome, PatchState};
+use wrap::wrap;
 
 /// Text of a verdict, for people.
 pub fn explain(verdict: Verdict) -> &'static str {
@@ -109,7 +112,21 @@ pub fn render(report: &Report) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = write_report(&mut text, report);
-    text
+    wrap(&text, &kept_whole(report))
+}
+
+/// Paths and places of this report, as they are shown.
+fn kept_whole(report: &Report) -> Vec<String> {
+    let mut whole: Vec<&str> = report.changes.iter().map(|change| change.path.as_str()).collect();
+    whole.extend(report.options.get("store").and_then(serde_json::Value::as_str));
+    for target in &report.targets {
+        whole.push(&target.path);
+        for install in &target.installs {
+            whole.push(&install.system_root);
+            whole.extend(install.findings.iter().map(|finding| finding.place.as_str()));
+        }
+    }
+    whole.into_iter().map(printable).collect()
 }
 
 fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
@@ -147,10 +164,22 @@ fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
     if !report.next_steps.is_empty() {
         writeln!(out, "\nNext steps")?;
         for (number, step) in (1..).zip(&report.next_steps) {
-            writeln!(out, "  {number}. {step}")?;
+            write_step(out, number, step)?;
         }
     }
     writeln!(out, "\nExit code {}", report.exit_code)
+}
+
+/// A step, with each command that is to be typed on a line of its own.
+fn write_step(out: &mut String, number: usize, step: &str) -> std::fmt::Result {
+    for (index, part) in step.split('`').map(str::trim).enumerate() {
+        match index {
+            0 => writeln!(out, "  {number}. {}", printable(part))?,
+            _ if part.is_empty() => {}
+            _ => writeln!(out, "     {}", printable(part))?,
+        }
+    }
+    Ok(())
 }
 
 fn write_changes(
