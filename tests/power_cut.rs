@@ -642,7 +642,10 @@ fn a_journal_that_was_never_ready_hinders_nothing() {
         let mut torn = whole.clone();
         torn[end..].fill(0);
         journals.push(Some(torn));
-        journals.push(Some(whole[..end].to_vec()));
+        // The file has its full length before its first record, so one that holds that is never shorter.
+        if end < lines[0] {
+            journals.push(Some(whole[..end].to_vec()));
+        }
     }
     for page in (0..before_ready).step_by(4096) {
         let mut torn = whole.clone();

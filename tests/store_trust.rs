@@ -361,6 +361,33 @@ fn a_damaged_newest_run_stops_what_rests_on_it_and_no_more() {
     }
 }
 
+/// A run that was cut has no report. Its journal had its full length before its first record, so a shorter one is no
+/// torn one: the disk may be in the midst of that run.
+#[test]
+fn a_truncated_journal_of_a_cut_run_is_no_run_that_wrote_nothing() {
+    let Some(case) = Case::practice() else { return };
+    case.clean(&[]).exits(0);
+    let run = case.runs()[0].clone();
+    let journal = Journal::read(&run);
+    let mut torn = case.original.clone();
+    journal.replay(&mut torn, journal.intents.len() / 2);
+    fs::write(&case.disk, &torn).unwrap();
+    fs::remove_file(run.join("report.json")).unwrap();
+    let kept = fs::read(run.join("journal")).unwrap();
+    let ready_at: usize = journal.header["ready_at"].as_str().unwrap().parse().unwrap();
+    for length in [ready_at / 2, ready_at - 1, ready_at] {
+        fs::write(run.join("journal"), &kept[..length]).unwrap();
+        for command in ["clean", "undo"] {
+            let ran = case.storing(&[command, "--yes", "--json"], &[]).exits(2);
+            case.must_hold(&torn, &ran, "nothing to be written");
+            ran.says(run.file_name().unwrap().to_str().unwrap());
+        }
+    }
+    fs::write(run.join("journal"), &kept).unwrap();
+    let ran = case.undo(&[]).exits(0);
+    case.must_be_as_at_first(&ran);
+}
+
 #[test]
 fn a_run_that_is_not_there_costs_nothing_even_on_an_unfinished_disk() {
     let Some(case) = Case::practice() else { return };

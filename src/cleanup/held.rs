@@ -143,6 +143,7 @@ impl RunOnDisk {
             if let Some(fit) = fit.as_mut().filter(|_| !held.is_in_place(exam, index)) {
                 // What lies at its places is no longer this file's, whatever it is.
                 fit.state = State::Foreign;
+                fit.unreadable = 0;
             }
             held.files.push(fit);
         }
@@ -226,6 +227,11 @@ impl RunOnDisk {
     /// Whether all places of the run together are in a state that it can have left.
     pub fn fits_as_a_whole(&self) -> bool {
         self.whole != State::Foreign
+    }
+
+    /// Whether so much of what it wrote cannot be read that nobody can say what is left of it.
+    pub fn is_illegible(&self) -> bool {
+        self.files.iter().flatten().any(|fit| fit.unreadable > 0 && fit.state == State::Foreign)
     }
 
     /// Whether the bytes of the disk prove that it was this run that wrote them: a hive holds its sectors, whose times no

@@ -36,6 +36,14 @@ pub(super) fn take_back_unfinished(
                 run.why
             )));
         }
+        let may_be_cut = |run: &&RunOnDisk| run.journal.closed.is_none() && run.is_illegible();
+        if let (None, Some(run)) = (for_undo, held.iter().find(may_be_cut)) {
+            return Ok(Some(format!(
+                "the run {} may have been cut, and too many of the sectors that it wrote cannot be read to tell: nothing \
+                 is written; copy the disk to a sound one",
+                run.run.id()
+            )));
+        }
         let is_wanted = |run: &RunOnDisk| match for_undo {
             Some(Which::Run(id)) => run.run.id() == id,
             Some(Which::Last) => !run.is_undo(),
@@ -158,6 +166,8 @@ pub fn undo(
             return Ok(session.end(None, &[]));
         }
     };
+    let illegible = held.iter().find(|run| !run.is_undo() && run.is_illegible());
+    let illegible = illegible.map(|run| run.run.id().to_owned());
     let chosen = choose(held, which, &session.exam);
     let chosen_id = chosen.as_ref().map(|run| run.run.id().to_owned());
     session.remarks.extend(unusable.iter().map(|run| run.why.clone()));
@@ -172,6 +182,14 @@ pub fn undo(
     }
     let Some(held) = chosen else {
         session.remarks.extend(notes);
+        if let Some(id) = illegible {
+            let words = format!(
+                "nothing was taken back: sectors that the run {id} wrote cannot be read, so what is left of it \
+                 cannot be told; copy the disk to a sound one, or name the run with --run"
+            );
+            session.remarks.push(words);
+            return Ok(session.end(None, &[]));
+        }
         session.exit_code = Some(0);
         let store = settings.store.root().display();
         let words = format!("no run in {store} has left a change on this disk: nothing is to be taken back");

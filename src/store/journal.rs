@@ -368,7 +368,9 @@ impl Journal {
         let slot =
             header.as_ref().and_then(|header: &Header| bytes.get(usize::try_from(header.ready_at).ok()?..));
         let says_ready = match slot {
-            Some(slot) => slot.split_inclusive(|&byte| byte == b'\n').next().is_some_and(is_whole),
+            // The file had its full length on the medium before its first record, so one that ends here was cut short.
+            Some(slot) => slot.split_inclusive(|&byte| byte == b'\n').next().is_none_or(is_whole),
+            None if header.is_some() => true,
             None => rest.split_inclusive(|&byte| byte == b'\n').any(is_whole_ready),
         };
         let more_lines = rest.iter().filter(|&&byte| byte == b'\n').count() > 1;
