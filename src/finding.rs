@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::change::{FileId, HiveRole, ValueData};
+use crate::change::{Change, FileId, HiveRole, Purpose, ValueChange, ValueData, ValueEdit};
 use crate::digest::Digests;
 use crate::path::{RegPath, WinPath};
 
@@ -216,6 +216,22 @@ pub enum Subject {
         /// Digests as inspected.
         digests: Digests,
     },
+}
+
+impl Subject {
+    /// The change that a cure makes to a value; none where this is no value.
+    pub fn value_change(&self, edit: ValueEdit, purpose: Purpose) -> Option<Change> {
+        let Self::Value { hive, key, name, data } = self else { return None };
+        Some(Change::Value(ValueChange {
+            hive: *hive,
+            key: key.clone(),
+            name: name.clone(),
+            before: data.clone(),
+            edit,
+            purpose,
+            pairs: Vec::new(),
+        }))
+    }
 }
 
 /// One thing that a check found in one install.

@@ -1,7 +1,7 @@
 //! Registry values that start a worm: below Run and its neighbours in SOFTWARE.
 
 use super::{Check, Evidence, Wants};
-use crate::change::{Change, HiveRole, Purpose, ValueChange, ValueData, ValueEdit};
+use crate::change::{Change, HiveRole, Purpose, ValueData, ValueEdit};
 use crate::finding::{Bearing, CheckName, Facts, Finding, Grade, Outcome, Subject};
 use crate::path::{RegPath, same_name};
 use crate::policy::{Policy, Suspects};
@@ -133,23 +133,12 @@ impl Check for Autostart<'_> {
     }
 
     fn cure(&self, finding: &Finding, policy: &Policy) -> Vec<Change> {
-        let Subject::Value { hive, key, name, data } = &finding.subject else { return Vec::new() };
         let wanted = match finding.grade {
             Grade::Confirmed | Grade::Probable => true,
             Grade::Suspect => policy.suspects == Suspects::Quarantine,
             Grade::Information => false,
         };
-        if !wanted {
-            return Vec::new();
-        }
-        vec![Change::Value(ValueChange {
-            hive: *hive,
-            key: key.clone(),
-            name: name.clone(),
-            before: data.clone(),
-            edit: ValueEdit::Delete,
-            purpose: Purpose::Disinfection,
-            pairs: Vec::new(),
-        })]
+        let deletion = || finding.subject.value_change(ValueEdit::Delete, Purpose::Disinfection);
+        wanted.then(deletion).flatten().into_iter().collect()
     }
 }

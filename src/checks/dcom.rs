@@ -1,7 +1,7 @@
 //! Whether DCOM answers remote activation: the way in that CA-2003-20 says to close first (KB825750).
 
 use super::{Check, Evidence, Wants};
-use crate::change::{Change, HiveRole, Purpose, ValueChange, ValueData, ValueEdit, ValueType};
+use crate::change::{Change, HiveRole, Purpose, ValueData, ValueEdit, ValueType};
 use crate::finding::{Bearing, CheckName, DcomState, Facts, Finding, Grade, Outcome, Subject};
 use crate::path::{RegPath, same_name};
 use crate::policy::{self, Policy};
@@ -95,18 +95,10 @@ impl Check for Dcom {
     }
 
     fn cure(&self, finding: &Finding, policy: &Policy) -> Vec<Change> {
-        let Subject::Value { hive, key, name, data } = &finding.subject else { return Vec::new() };
         if policy.dcom != policy::Dcom::Disable {
             return Vec::new();
         }
-        vec![Change::Value(ValueChange {
-            hive: *hive,
-            key: key.clone(),
-            name: name.clone(),
-            before: data.clone(),
-            edit: ValueEdit::Set { to: ValueData::sz("N") },
-            purpose: Purpose::Protection,
-            pairs: Vec::new(),
-        })]
+        let off = ValueEdit::Set { to: ValueData::sz("N") };
+        finding.subject.value_change(off, Purpose::Protection).into_iter().collect()
     }
 }

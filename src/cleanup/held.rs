@@ -5,7 +5,7 @@
 use crate::change::{Change, FileChange, FileId, ValueChange, ValueData, ValueEdit, VolumeId};
 use crate::cleanup::hive_file;
 use crate::cleanup::inspect::{Exam, HiveExam, Opened};
-use crate::cleanup::plan::without_pairs;
+use crate::cleanup::names::without_pairs;
 use crate::cleanup::state::{Fit, State};
 use crate::digest::Sha256;
 use crate::error::{Error, Result};

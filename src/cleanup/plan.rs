@@ -3,12 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::change::{
-    Change, FileChange, FileId, HiveRole, Purpose, ValueChange, ValueData, ValueEdit, VolumeId,
-};
+use crate::change::{Change, FileChange, FileId, HiveRole, Purpose, ValueChange, ValueEdit, VolumeId};
 use crate::checks::Check;
 use crate::cleanup::hive_file::{self, Replayed};
 use crate::cleanup::inspect::{Exam, HiveExam, InstallExam, MAX_HIVE, Opened, VolumeExam};
+use crate::cleanup::names::{asked_for, pending_deletions};
 use crate::cleanup::verify::same_problems;
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
@@ -21,7 +20,6 @@ use crate::policy::{Policy, Remove};
 use crate::store::journal::{Intent, Side};
 use crate::store::quarantine::name_of;
 use crate::volume::Extents;
-use crate::windows::pending::{self, Pending};
 
 const SECTOR: u64 = 512;
 /// A file larger than this is not quarantined: its bytes are held in memory, on machines that may have 64 MiB.
@@ -247,7 +245,7 @@ impl Place<'_> {
 }
 
 /// A value change with the findings that asked for it.
-type Wanted = (ValueChange, Vec<(usize, usize)>);
+pub(super) type Wanted = (ValueChange, Vec<(usize, usize)>);
 
 fn plan_install(
     install: &mut InstallExam,
@@ -422,86 +420,6 @@ fn make_inert(
     })
 }
 
-/// The findings that asked for an action.
-fn asked_for(action: &Action) -> impl Iterator<Item = (usize, usize)> {
-    action.changes.iter().flat_map(|(_, asked)| asked).copied()
-}
-
-/// What becomes of the names of files made inert.
-#[derive(Default)]
-struct Deletions {
-    /// The change that has Windows delete them, if one is needed.
-    change: Option<Wanted>,
-    /// The findings of those that Windows deletes without it.
-    already: Vec<(usize, usize)>,
-    /// The findings of those that have no path that Windows could follow.
-    lost: Vec<(usize, usize)>,
-}
-
-/// How the names of files made inert go away; an error says why none of them does.
-fn pending_deletions(install: &InstallExam, inert: &[Action]) -> Result<Deletions, String> {
-    let mut names = Deletions::default();
-    if inert.is_empty() {
-        return Ok(names);
-    }
-    if matches!(install.evidence.identity.version.as_deref(), Some("4.0" | "5.0")) {
-        // Their SYSTEM has a mirror, SYSTEM.ALT, which would have to take the same edit.
-        return Err(
-            "this version does not write SYSTEM.ALT, which this Windows keeps beside SYSTEM".to_owned()
-        );
-    }
-    let drive = install.evidence.identity.drive.ok_or("SystemRoot does not tell the drive's letter")?;
-    let hive = install.hives.get(&HiveRole::System).ok_or("there is no SYSTEM hive")?;
-    if let Some(why) = &hive.unwritable {
-        return Err(why.clone());
-    }
-    let key =
-        install.session_manager.clone().ok_or("Select does not name the control set of the next start")?;
-    let found = install
-        .evidence
-        .key(HiveRole::System, &key)
-        .ok_or_else(|| format!("SYSTEM has no key {key}"))?
-        .value(pending::VALUE);
-    let before = match found {
-        None => None,
-        Some(Ok(data)) => Some(data.clone()),
-        Some(Err(why)) => return Err(why.clone()),
-    };
-    let mut list = before.as_ref().map(Pending::parse).transpose()?.unwrap_or_default();
-    let (mut pairs, mut asked) = (Vec::new(), Vec::new());
-    for action in inert {
-        let file = install.evidence.files.iter().find(|file| file.facts.id == action.id);
-        let Some(file) = file.filter(|file| !file.facts.is_orphan) else {
-            names.lost.extend(asked_for(action));
-            continue;
-        };
-        let mut added = false;
-        for path in &file.facts.paths {
-            let source = pending::nt_path(drive, path);
-            if !list.deletes(&source) {
-                list.append(&source);
-                pairs.push(source);
-                added = true;
-            }
-        }
-        if added { &mut asked } else { &mut names.already }.extend(asked_for(action));
-    }
-    if pairs.is_empty() {
-        return Ok(names);
-    }
-    let change = ValueChange {
-        hive: HiveRole::System,
-        key,
-        name: pending::VALUE.to_owned(),
-        before,
-        edit: ValueEdit::Set { to: list.to_value() },
-        purpose: Purpose::NameRemoval,
-        pairs,
-    };
-    names.change = Some((change, asked));
-    Ok(names)
-}
-
 fn to_edit(change: &ValueChange) -> Edit {
     let (key, value) = (change.key.clone(), change.name.clone());
     match &change.edit {
@@ -614,15 +532,4 @@ pub(super) fn edit_hive_for_undo(
     let wanted = wanted.into_iter().map(|change| (change, Vec::new())).collect();
     let (action, left) = edit_hive(exam, wanted, &place, now, plan)?;
     Ok((action, left.into_iter().map(|((change, _), why)| (change, why)).collect()))
-}
-
-/// The value that a list of ours would have without our pairs, and whether it held any of them. None: deleted.
-pub(super) fn without_pairs(
-    change: &ValueChange,
-    now: &ValueData,
-) -> Result<(Option<ValueData>, bool), String> {
-    let mut list = Pending::parse(now)?;
-    let withdrawn = change.pairs.iter().filter(|pair| list.withdraw(pair)).count();
-    let gone = list.is_empty() && change.before.is_none();
-    Ok(((!gone).then(|| list.to_value()), withdrawn > 0))
 }

@@ -10,7 +10,7 @@ use super::{Extents, ReadAt, Run};
 use crate::error::{Error, Result};
 
 /// How much the walk reads at once, in bytes.
-const BLOCK: u64 = 2 << 20;
+const BLOCK: u64 = 1 << 20;
 
 /// Where a volume's MFT lies.
 pub(super) struct Mft {
