@@ -225,9 +225,11 @@ fn prove_write_back(
         };
         then.push((offset, bytes));
     }
-    let Ok(now) = opened.ntfs.read(file.id, MAX_HIVE.max(file.size)) else {
-        // A sector that cannot be read: what is written back was there before, and nothing else can be compared.
-        return Ok(());
+    let most = MAX_HIVE.max(file.size);
+    let now = match opened.ntfs.read(file.id, most) {
+        Ok(now) => now,
+        Err(error) if action.extents.size > most => return Err(error),
+        Err(_) => read_around(opened, action, &then)?,
     };
     let taken_back = |mut content: Vec<u8>| {
         for (offset, bytes) in &then {
@@ -285,6 +287,26 @@ fn prove_write_back(
         }
     }
     Ok(())
+}
+
+/// A file's content where sectors of it cannot be read: those that are written back count as written back already. One
+/// that is not leaves nothing to prove anything by, and is the error.
+fn read_around(opened: &Opened, action: &Action, then: &[(u64, &[u8])]) -> Result<Vec<u8>> {
+    let mut content = vec![0; usize::try_from(action.extents.size).unwrap_or(0)];
+    for (offset, part) in (0_u64..).step_by(SECTOR as usize).zip(content.chunks_mut(SECTOR as usize)) {
+        if offset >= action.extents.usable() {
+            break;
+        }
+        let mut sector = vec![0; SECTOR as usize];
+        let place = action.extents.place(offset, SECTOR)?;
+        if let Err(error) = opened.reader.read_at(place, &mut sector) {
+            // The writes go back through the versions of a sector; the last one is what it will hold.
+            let written = then.iter().rfind(|(at, _)| *at == offset).ok_or(error)?;
+            sector = written.1.to_vec();
+        }
+        part.iter_mut().zip(&sector).for_each(|(to, from)| *to = *from);
+    }
+    Ok(content)
 }
 
 /// A file's content as it would be with all of the run's writes.
