@@ -134,12 +134,22 @@ pub enum FileId {
         /// Sequence number; grows each time the record is reused.
         sequence: u16,
     },
+    /// FAT: where its directory entry stands, and where its data begins.
+    Fat {
+        /// Byte offset in the volume of its 8.3 directory entry.
+        entry: u64,
+        /// Number of its first cluster; 0 for a file without data.
+        cluster: u32,
+    },
 }
 
 impl fmt::Display for FileId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ntfs { record, sequence } => write!(f, "MFT record {record} sequence {sequence}"),
+            Self::Fat { entry, cluster } => {
+                write!(f, "directory entry at {entry:#x} with first cluster {cluster}")
+            }
         }
     }
 }

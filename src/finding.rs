@@ -114,6 +114,9 @@ pub struct Facts {
     /// MFT record number of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mft_record: Option<u64>,
+    /// On FAT: byte offset in the volume of the file's directory entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory_entry: Option<u64>,
     /// Hive that holds the value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hive: Option<String>,
@@ -132,6 +135,16 @@ pub struct Facts {
     /// What became of an inert file's name: `pending`, `stays` or `removed`, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+}
+
+impl Facts {
+    /// The facts that name a file inside its volume.
+    pub fn of_file(id: FileId) -> Self {
+        match id {
+            FileId::Ntfs { record, .. } => Self { mft_record: Some(record), ..Self::default() },
+            FileId::Fat { entry, .. } => Self { directory_entry: Some(entry), ..Self::default() },
+        }
+    }
 }
 
 /// Whether the hole that MS03-026 closes is patched.

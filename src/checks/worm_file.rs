@@ -1,7 +1,7 @@
 //! The worm's own files: by size and digest wherever they lie, by name where name, place and Run value agree.
 
 use super::{Check, Content, Evidence, FileEvidence, Wants, autostart};
-use crate::change::{Change, FileChange, FileId};
+use crate::change::{Change, FileChange};
 use crate::finding::{Bearing, CheckName, Facts, Finding, Grade, Outcome, Subject};
 use crate::path::fold_name;
 use crate::policy::{Policy, Suspects};
@@ -123,7 +123,6 @@ impl Check for WormFile<'_> {
         let mut findings = Vec::new();
         for file in &evidence.files {
             let Some(judged) = self.judge_file(evidence, file) else { continue };
-            let FileId::Ntfs { record, .. } = file.facts.id;
             let content = file.content.as_ref().ok();
             findings.push(Finding {
                 check: CheckName::WormFile,
@@ -133,8 +132,7 @@ impl Check for WormFile<'_> {
                 facts: Facts {
                     signature: judged.signature.map(Signature::title),
                     digests: content.map(|content| content.digests.clone()),
-                    mft_record: Some(record),
-                    ..Facts::default()
+                    ..Facts::of_file(file.facts.id)
                 },
                 action: None,
                 outcome: Outcome::None,

@@ -232,7 +232,7 @@ fn prove(plan: &Plan, exam: &Exam, sink: Sink<'_>) -> Result<()> {
             exam.volumes.get(volume).and_then(|volume| volume.opened.as_ref()).ok_or_else(|| {
                 Error::refused("write the volume", "it was not opened when the plan was made")
             })?;
-        opened.ntfs.prove_unshared(&ranges, &mut |done, total| {
+        opened.files.prove_unshared(&ranges, &mut |done, total| {
             sink(Event::Progress { what: "proving that nothing else is written", done, total });
         })?;
     }
@@ -257,7 +257,7 @@ fn prepare(
             name = format!("{name}-{}", used.len());
             used.insert(name.clone());
         }
-        stored.push(run.back_up(&name, &mut |take| opened.ntfs.read_pieces(facts.id, take))?);
+        stored.push(run.back_up(&name, &mut |take| opened.files.read_pieces(facts.id, take))?);
     }
     for (index, action) in plan.journalled() {
         if !matches!(action.kind, ActionKind::MakeInert) {
@@ -266,10 +266,10 @@ fn prepare(
         let opened = exam.volumes.get(action.exam_volume).and_then(|volume| volume.opened.as_ref());
         let opened =
             opened.ok_or_else(|| Error::refused("quarantine the file", "its volume was not opened"))?;
-        let facts = opened.ntfs.facts(action.id)?.ok_or_else(|| {
+        let facts = opened.files.facts(action.id)?.ok_or_else(|| {
             Error::refused("quarantine the file", "its MFT record is no longer that file").path(&action.path)
         })?;
-        let bytes = opened.ntfs.read(action.id, action.extents.size).map_err(|e| e.path(&action.path))?;
+        let bytes = opened.files.read(action.id, action.extents.size).map_err(|e| e.path(&action.path))?;
         let content = crate::digest::Digests::of(&bytes);
         if action.before != Some(content.sha256) {
             let wanted = action.before.map(|digest| digest.to_string()).unwrap_or_default();
@@ -291,7 +291,7 @@ fn prepare(
             times: facts.times,
             attributes: facts.attributes,
             streams: facts.streams,
-            mft_record: hex_bytes::encode(&opened.ntfs.record_bytes(action.id)?),
+            mft_record: hex_bytes::encode(&opened.files.record_bytes(action.id)?),
         };
         stored.push(run.keep(&entry, &bytes)?);
         quarantine.add(run.id(), &entry.name, bytes);

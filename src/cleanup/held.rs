@@ -168,7 +168,7 @@ impl RunOnDisk {
     /// The journal's own numbers were checked when it was read.
     fn is_in_place(&self, exam: &Exam, index: usize) -> bool {
         let Some(file) = self.journal.header.files.get(index) else { return false };
-        let Ok(now) = self.opened(exam, file).and_then(|opened| opened.ntfs.extents(file.id)) else {
+        let Ok(now) = self.opened(exam, file).and_then(|opened| opened.files.extents(file.id)) else {
             return false;
         };
         let intents = self.journal.intents.iter().filter(|intent| intent.file == index);
@@ -210,7 +210,7 @@ impl RunOnDisk {
     /// Whether any file that the run wrote is still there under its identity and name.
     fn identities_fit(&self, exam: &Exam) -> bool {
         self.journal.header.files.iter().any(|file| {
-            let facts = self.opened(exam, file).ok().and_then(|opened| opened.ntfs.facts(file.id).ok()?);
+            let facts = self.opened(exam, file).ok().and_then(|opened| opened.files.facts(file.id).ok()?);
             facts.is_some_and(|facts| facts.paths.contains(&file.path))
         })
     }
@@ -301,7 +301,7 @@ impl RunOnDisk {
 
     /// What the volume tells of a file that this run wrote; none where its record is another file by now.
     fn same_file(&self, exam: &Exam, file: &TouchedFile) -> Result<Option<FileFacts>> {
-        let facts = self.opened(exam, file)?.ntfs.facts(file.id)?;
+        let facts = self.opened(exam, file)?.files.facts(file.id)?;
         Ok(facts.filter(|facts| facts.size == file.size && !facts.is_directory))
     }
 
@@ -324,7 +324,7 @@ impl RunOnDisk {
         };
         let opened = self.opened(exam, file)?;
         let facts = self.same_file(exam, file)?.ok_or_else(|| refuse(OTHER_FILE))?;
-        let now = opened.ntfs.read(file.id, file.size)?;
+        let now = opened.files.read(file.id, file.size)?;
         if Sha256::of(&now) == change.digests.sha256 {
             return Ok(None);
         }
@@ -383,10 +383,10 @@ pub(super) struct HiveNow<'a> {
 impl<'a> HiveNow<'a> {
     pub(super) fn read(run: &RunOnDisk, exam: &'a Exam, file: &TouchedFile) -> Result<Self> {
         let opened = run.opened(exam, file)?;
-        let facts = opened.ntfs.find(&file.path)?.ok_or_else(|| {
+        let facts = opened.files.find(&file.path)?.ok_or_else(|| {
             Error::refused("read the hive", "there is no such file any more").path(&file.path)
         })?;
-        let hive = hive_file::read(&opened.ntfs, &facts)?.hive;
+        let hive = hive_file::read(opened.files.as_ref(), &facts)?.hive;
         let exam = run.exam_volume(file).and_then(|index| exam.volumes.get(index)).and_then(|volume| {
             volume.installs.iter().flat_map(|i| i.hives.values()).find(|h| h.facts.id == facts.id)
         });

@@ -8,7 +8,7 @@ use crate::hive::log::{Log, replay, replay_script};
 use crate::hive::script::Group;
 use crate::hive::{BASE_BLOCK, Hive};
 use crate::path::WinPath;
-use crate::volume::{FileFacts, NtfsVolume};
+use crate::volume::{FileFacts, FileSystem};
 
 /// A hive, read.
 pub struct HiveFile {
@@ -30,7 +30,7 @@ pub struct Replayed {
 }
 
 /// The log of a hive, by its place beside it: `software.LOG`. None where there is no such file.
-pub fn find_log(volume: &NtfsVolume, hive: &WinPath) -> Result<Option<FileFacts>> {
+pub fn find_log(volume: &dyn FileSystem, hive: &WinPath) -> Result<Option<FileFacts>> {
     volume.find(&WinPath::new(&format!("{}.LOG", hive.as_str())))
 }
 
@@ -38,7 +38,7 @@ pub fn find_log(volume: &NtfsVolume, hive: &WinPath) -> Result<Option<FileFacts>
 ///
 /// # Errors
 /// The file cannot be read or is no hive; it is dirty, and no log that applies to it lies beside it.
-pub fn read(volume: &NtfsVolume, facts: &FileFacts) -> Result<HiveFile> {
+pub fn read(volume: &dyn FileSystem, facts: &FileFacts) -> Result<HiveFile> {
     let bytes = volume.read(facts.id, MAX_HIVE).map_err(|e| e.path(&facts.path))?;
     let sha256 = Sha256::of(&bytes);
     let (hive, replayed) = settle(volume, &facts.path, bytes)?;
@@ -49,7 +49,7 @@ pub fn read(volume: &NtfsVolume, facts: &FileFacts) -> Result<HiveFile> {
 ///
 /// # Errors
 /// It is no hive; it is dirty, and no log that applies to it lies beside it.
-pub fn settle(volume: &NtfsVolume, path: &WinPath, bytes: Vec<u8>) -> Result<(Hive, Option<Replayed>)> {
+pub fn settle(volume: &dyn FileSystem, path: &WinPath, bytes: Vec<u8>) -> Result<(Hive, Option<Replayed>)> {
     let Some(why) = dirty(&bytes) else {
         return Ok((Hive::parse(bytes).map_err(|e| e.path(path))?, None));
     };
@@ -69,7 +69,7 @@ pub fn settle(volume: &NtfsVolume, path: &WinPath, bytes: Vec<u8>) -> Result<(Hi
 ///
 /// # Errors
 /// As [`settle`]; and the hive would grow beyond its file.
-pub fn script(volume: &NtfsVolume, path: &WinPath, bytes: &[u8]) -> Result<Vec<Group>> {
+pub fn script(volume: &dyn FileSystem, path: &WinPath, bytes: &[u8]) -> Result<Vec<Group>> {
     match dirty(bytes) {
         None => Ok(Vec::new()),
         Some(why) => {
@@ -85,7 +85,7 @@ fn dirty(bytes: &[u8]) -> Option<String> {
     Hive::dirty_base_block(bytes).filter(|_| is_hive)
 }
 
-fn log_for(volume: &NtfsVolume, path: &WinPath, why: &str) -> Result<Log> {
+fn log_for(volume: &dyn FileSystem, path: &WinPath, why: &str) -> Result<Log> {
     let found = find_log(volume, path)?;
     let facts = found.ok_or_else(|| {
         refused(path, why, Error::refused("replay the transaction log", "there is no log beside it"))

@@ -14,7 +14,7 @@ use crate::event::{Event, Sink};
 use crate::finding::Finding;
 use crate::hive::check::{Class, Problem, check};
 use crate::path::{RegPath, WinPath, same_name};
-use crate::volume::{FileFacts, NtfsVolume, ReadAt, Recognised, Window, recognise};
+use crate::volume::{FileFacts, FileSystem, ReadAt, Recognised, Window, open_volume, recognise};
 use crate::windows::boot_ini;
 use crate::windows::control_set::Select;
 use crate::windows::install::{config_hive, may_be_config_hive};
@@ -60,7 +60,7 @@ pub struct VolumeExam {
 /// An opened volume.
 pub struct Opened {
     /// Its files.
-    pub ntfs: NtfsVolume,
+    pub files: Box<dyn FileSystem>,
     /// Its bytes.
     pub reader: Arc<dyn ReadAt>,
 }
@@ -135,7 +135,7 @@ fn inspect_volume(
     };
     match recognised {
         Recognised::Ntfs => {
-            if let Err(error) = inspect_ntfs(&mut exam, window, checks, sink) {
+            if let Err(error) = inspect_files(&mut exam, recognised, window, checks, sink) {
                 exam.problem = Some(error.to_string());
             }
         }
@@ -161,15 +161,15 @@ fn inspect_volume(
     Ok(exam)
 }
 
-fn inspect_ntfs(
+fn inspect_files(
     exam: &mut VolumeExam,
+    recognised: Recognised,
     window: Arc<dyn ReadAt>,
     checks: &[Box<dyn Check + '_>],
     sink: Sink<'_>,
 ) -> Result<()> {
-    let volume = NtfsVolume::open(window.clone())?;
-    let (major, minor) = volume.version();
-    exam.version = Some(format!("{major}.{minor}"));
+    let volume = open_volume(window.clone(), recognised)?;
+    exam.version = volume.version_in_words();
     exam.id = Some(volume.id(exam.start));
     if volume.is_dirty() {
         exam.state.push(
@@ -202,7 +202,7 @@ fn inspect_ntfs(
     }
     let in_root = |name: &str| scan.files.iter().find(|file| file.path == WinPath::new(name));
     if let Some(file) = in_root(HIBERNATION_FILE) {
-        exam.forbids_writing = hibernated(&volume, file).or(exam.forbids_writing.take());
+        exam.forbids_writing = hibernated(volume.as_ref(), file).or(exam.forbids_writing.take());
     }
     let mut roots: BTreeMap<WinPath, BTreeMap<HiveRole, Vec<FileFacts>>> = BTreeMap::new();
     for file in scan.files.iter().filter(|file| !file.is_orphan) {
@@ -241,10 +241,10 @@ fn inspect_ntfs(
                 Some(entry) => Some(format!("boot.ini offers it as {:?}", entry.title)),
             });
         }
-        install.read_hives(&volume, hives, &wants);
+        install.read_hives(volume.as_ref(), hives, &wants);
         for file in scan.files.iter().filter(mine) {
             if file.paths.iter().any(|path| wants.file(path.file_name(), file.size)) {
-                let content = read_content(&volume, file).map_err(|error| error.to_string());
+                let content = read_content(volume.as_ref(), file).map_err(|error| error.to_string());
                 install.evidence.files.push(FileEvidence { facts: file.clone(), content });
             }
         }
@@ -261,7 +261,7 @@ fn inspect_ntfs(
         }
         exam.installs.push(install);
     }
-    exam.opened = Some(Opened { ntfs: volume, reader: window });
+    exam.opened = Some(Opened { files: volume, reader: window });
     Ok(())
 }
 
@@ -269,7 +269,7 @@ impl InstallExam {
     /// Reads both hives, one at a time in memory.
     fn read_hives(
         &mut self,
-        volume: &NtfsVolume,
+        volume: &dyn FileSystem,
         mut claimants: BTreeMap<HiveRole, Vec<FileFacts>>,
         wants: &Wants,
     ) {
@@ -318,7 +318,7 @@ impl InstallExam {
 
     fn read_hive(
         &mut self,
-        volume: &NtfsVolume,
+        volume: &dyn FileSystem,
         (role, needed): (HiveRole, bool),
         exam: &mut HiveExam,
         wants: &Wants,
@@ -372,7 +372,7 @@ impl InstallExam {
 /// The one file that the file table and the directories agree on to be a hive; else why there is none. Windows opens a
 /// hive by the directories; a record that merely claims the path may be a leftover of damage, and is not what it loads.
 fn the_hive(
-    volume: &NtfsVolume,
+    volume: &dyn FileSystem,
     mut claimants: Vec<FileFacts>,
     root: &WinPath,
     role: HiveRole,
@@ -405,7 +405,7 @@ fn the_hive(
 
 /// Why a hibernation file forbids writing, if it does. Its first four bytes tell: zeros, or `wake` in any letters, mean
 /// that the machine has been resumed or shut down since; anything else, known or not, counts as a machine asleep.
-fn hibernated(volume: &NtfsVolume, file: &FileFacts) -> Option<String> {
+fn hibernated(volume: &dyn FileSystem, file: &FileFacts) -> Option<String> {
     let mut head = Vec::new();
     let stop = || Error::refused("read on", "the beginning is enough");
     let read = volume.read_pieces(file.id, &mut |piece| {
@@ -427,7 +427,7 @@ fn hibernated(volume: &NtfsVolume, file: &FileFacts) -> Option<String> {
 }
 
 /// Reads a whole file once, for its digests and for what else its bytes tell.
-fn read_content(volume: &NtfsVolume, file: &FileFacts) -> Result<Content> {
+fn read_content(volume: &dyn FileSystem, file: &FileFacts) -> Result<Content> {
     let (mut hasher, mut head) = (Hasher::default(), Vec::new());
     let mut all_zero = true;
     volume

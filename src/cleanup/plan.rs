@@ -369,7 +369,7 @@ fn make_inert(
             format!("at {size} bytes it is larger than any worm; more than {MAX_QUARANTINE} are not taken");
         return Err(Error::refused("quarantine the file", why).path(&change.path));
     }
-    let extents = place.opened.ntfs.extents(change.id).map_err(|e| e.path(&change.path))?;
+    let extents = place.opened.files.extents(change.id).map_err(|e| e.path(&change.path))?;
     // Behind the initialised size the file reads as zeros already, and nothing of it is on the disk.
     let end = extents.size.min(extents.initialised);
     let whole = end - end % SECTOR;
@@ -439,7 +439,7 @@ fn edit_hive(
     plan: &mut Plan,
 ) -> Result<(Option<Action>, Left), String> {
     let words = |error: Error| error.path(&exam.facts.path).to_string();
-    let bytes = place.opened.ntfs.read(exam.facts.id, MAX_HIVE).map_err(words)?;
+    let bytes = place.opened.files.read(exam.facts.id, MAX_HIVE).map_err(words)?;
     let before = Some(Sha256::of(&bytes));
     if exam.sha256 != before {
         return Err(format!(
@@ -447,10 +447,11 @@ fn edit_hive(
             exam.facts.path
         ));
     }
-    let extents = place.opened.ntfs.extents(exam.facts.id).map_err(words)?;
+    let extents = place.opened.files.extents(exam.facts.id).map_err(words)?;
     // What the hive lacks comes first, from its log; the edits are made to the hive as it is then.
-    let replay = hive_file::script(&place.opened.ntfs, &exam.facts.path, &bytes).map_err(words)?;
-    let settle = |bytes| hive_file::settle(&place.opened.ntfs, &exam.facts.path, bytes).map_err(words);
+    let replay = hive_file::script(place.opened.files.as_ref(), &exam.facts.path, &bytes).map_err(words)?;
+    let settle =
+        |bytes| hive_file::settle(place.opened.files.as_ref(), &exam.facts.path, bytes).map_err(words);
     let (mut hive, _) = settle(bytes)?;
     let room = Room::InFile(extents.size.min(extents.initialised));
     let edits_of =
@@ -474,7 +475,7 @@ fn edit_hive(
                 return Ok((None, left));
             }
             drop(hive);
-            (hive, _) = settle(place.opened.ntfs.read(exam.facts.id, MAX_HIVE).map_err(words)?)?;
+            (hive, _) = settle(place.opened.files.read(exam.facts.id, MAX_HIVE).map_err(words)?)?;
             edits = edits_of(&fitting);
             expected = expected_tree(&hive, &edits).map_err(words)?;
             kept = fitting;

@@ -311,6 +311,9 @@ fn write_finding(out: &mut String, finding: &Finding) -> std::fmt::Result {
     if let Some(record) = facts.mft_record {
         writeln!(out, "        MFT record {record}")?;
     }
+    if let Some(entry) = facts.directory_entry {
+        writeln!(out, "        directory entry at {entry:#x} of the volume")?;
+    }
     if let Some(digests) = &facts.digests {
         writeln!(out, "        {} bytes, MD5 {}", digests.size, digests.md5)?;
         writeln!(out, "        SHA-1 {}", digests.sha1)?;

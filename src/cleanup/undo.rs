@@ -124,7 +124,7 @@ fn plan_file(
     };
     let opened = held.opened(exam, file)?;
     let exam_volume = held.exam_volume(file).unwrap_or_default();
-    let volume = opened.ntfs.id(exam.volumes.get(exam_volume).map_or(0, |volume| volume.start));
+    let volume = opened.files.id(exam.volumes.get(exam_volume).map_or(0, |volume| volume.start));
     let mut in_force = Vec::new();
     for (change, standing) in held.standings(exam, index) {
         match standing {
@@ -156,8 +156,8 @@ fn plan_file(
         && !doomed
         && let Some(groups) = fit.write_back()
     {
-        let before = opened.ntfs.read(file.id, MAX_HIVE.max(file.size)).ok().map(|bytes| Sha256::of(&bytes));
-        let extents = opened.ntfs.extents(file.id)?;
+        let before = opened.files.read(file.id, MAX_HIVE.max(file.size)).ok().map(|bytes| Sha256::of(&bytes));
+        let extents = opened.files.extents(file.id)?;
         let kind = ActionKind::WriteBack { before_run: file.before };
         let mut action = blank(&mut undo.plan, kind, file.id, extents, before);
         for (group, writes) in (0..).zip(groups) {
@@ -184,7 +184,7 @@ fn plan_file(
                     continue;
                 }
                 let Some(inert) = held.inert_file(exam, file, index, &change)? else { continue };
-                let extents = opened.ntfs.extents(inert.id)?;
+                let extents = opened.files.extents(inert.id)?;
                 let before = Some(Sha256::of(&inert.now));
                 let mut action = blank(&mut undo.plan, ActionKind::Restore, inert.id, extents, before);
                 action.writes = restore(held, index, opened, &action, &inert)?;
@@ -226,7 +226,7 @@ fn prove_write_back(
         then.push((offset, bytes));
     }
     let most = MAX_HIVE.max(file.size);
-    let now = match opened.ntfs.read(file.id, most) {
+    let now = match opened.files.read(file.id, most) {
         Ok(now) => now,
         Err(error) if action.extents.size > most => return Err(error),
         Err(_) => read_around(opened, action, &then)?,
@@ -271,11 +271,11 @@ fn prove_write_back(
         };
     }
     // The path tells which hive it is to be, so the file must be the one that bears it.
-    if !opened.ntfs.facts(file.id)?.is_some_and(|facts| facts.paths.contains(&file.path)) {
+    if !opened.files.facts(file.id)?.is_some_and(|facts| facts.paths.contains(&file.path)) {
         return refuse("it is not the file at the path that the journal names");
     }
     // A hive that the run found dirty is so again: its log, which nobody has written, completes it as it did then.
-    let (hive, _) = hive_file::settle(&opened.ntfs, &file.path, taken_back(now))?;
+    let (hive, _) = hive_file::settle(opened.files.as_ref(), &file.path, taken_back(now))?;
     let sound = !check(&hive).iter().any(|problem| problem.class == Class::Structure);
     for change in values {
         let role = config_hive(&file.path).map(|(_, role)| role);

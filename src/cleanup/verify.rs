@@ -13,7 +13,7 @@ use crate::hive::edit::Edit;
 use crate::hive::tree::actual_tree;
 use crate::hive::{Hive, second};
 use crate::path::WinPath;
-use crate::volume::{NtfsVolume, read_again};
+use crate::volume::FileSystem;
 
 /// How one action was found afterwards.
 pub struct Verified {
@@ -58,8 +58,8 @@ fn verify_action(action: &Action, exam: &Exam, verified: &mut Verified) -> Resul
     let opened = opened.ok_or_else(|| wrong("its volume cannot be opened any more"))?;
     // One copy in memory at a time: a hive may be half of what the machine has.
     let most = MAX_HIVE.max(action.extents.size);
-    let theirs = read_again(opened.reader.clone(), action.id, most).map(|theirs| Sha256::of(&theirs));
-    let bytes = opened.ntfs.read(action.id, most)?;
+    let theirs = opened.files.read_again(action.id, most).map(|theirs| Sha256::of(&theirs));
+    let bytes = opened.files.read(action.id, most)?;
     let now = Sha256::of(&bytes);
     if !theirs.as_ref().is_ok_and(|theirs| *theirs == now) {
         verified.disagree = true;
@@ -93,7 +93,7 @@ fn verify_action(action: &Action, exam: &Exam, verified: &mut Verified) -> Resul
                     return Err(wrong("a sector is not as it was before the run").offset(place));
                 }
             }
-            verify_values_before(action, &opened.ntfs, bytes, verified)?;
+            verify_values_before(action, opened.files.as_ref(), bytes, verified)?;
             if now != *before_run {
                 verified.note = Some(
                     "all that the run wrote is as before it; other bytes of the file have changed since"
@@ -148,7 +148,7 @@ fn verify_hive(
 /// The values of a hive that was taken back sector by sector, by both readers.
 fn verify_values_before(
     action: &Action,
-    volume: &NtfsVolume,
+    volume: &dyn FileSystem,
     bytes: Vec<u8>,
     verified: &mut Verified,
 ) -> Result<()> {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::*;
 use crate::volume::testing::{corpus_files, mkntfs, tool};
-use crate::volume::{NtfsVolume, Window};
+use crate::volume::{FileSystem as _, NtfsVolume, Window};
 
 const MIB: u64 = 1 << 20;
 

@@ -14,6 +14,7 @@ pub(crate) mod bytes;
 mod data;
 mod directory;
 mod extents;
+mod file_system;
 mod in_use;
 mod mft;
 mod ntfs;
@@ -29,13 +30,13 @@ pub(crate) mod testing;
 mod tests;
 
 pub use extents::{Extents, Run};
+pub use file_system::{Candidate, FileFacts, FileSystem, Scan, Storage, open_volume};
 pub use in_use::{Roots, refuse_in_use, refuse_in_use_at};
-pub use ntfs::{Candidate, FileFacts, NtfsVolume, Scan, Storage};
+pub use ntfs::NtfsVolume;
 pub use raw::{DeviceKind, RawDevice};
 pub(crate) use recognise::recognise_sector;
 pub use recognise::{FatKind, Recognised, recognise};
 pub use record::{Name, Namespace};
-pub use second::read_again;
 
 /// Unit of all writing, in bytes. Devices with larger sectors are written through the kernel's cache.
 pub const SECTOR: u64 = 512;

@@ -11,17 +11,16 @@ use std::sync::Arc;
 use super::bytes::{len_of, len64, u8_at, u16_at, u32_at, u64_at};
 use super::data::{self, Content};
 use super::directory::look_up;
+use super::file_system::{Candidate, FileFacts, FileSystem, Scan, Storage};
 use super::mft::{Met, Mft};
 use super::paths::Parents;
 use super::recognise::Geometry;
 use super::record::{Attribute, Body, Name, Namespace, Record, data_flag, kind, text};
-use super::{Extents, ReadAt, SECTOR, proof};
+use super::{Extents, ReadAt, SECTOR, proof, second};
 use crate::change::{FileId, VolumeId};
 use crate::error::{Error, Result};
 use crate::path::WinPath;
 
-/// How many problems of a scan are kept in words; all are counted.
-const PROBLEM_LIMIT: usize = 100;
 /// MFT record of the root directory.
 pub(super) const ROOT: u64 = 5;
 
@@ -31,97 +30,6 @@ pub struct NtfsVolume {
     version: (u8, u8),
     dirty: bool,
     label: Option<String>,
-}
-
-/// What one MFT record tells of a file at no further read.
-#[derive(Debug)]
-pub struct Candidate<'a> {
-    /// Its identity.
-    pub id: FileId,
-    /// All its names, in all directories and name spaces.
-    pub names: &'a [Name],
-    /// Size of the unnamed $DATA in bytes.
-    pub size: u64,
-    /// Initialised size of the unnamed $DATA in bytes.
-    pub initialised: u64,
-    /// Attributes (read-only 1, hidden 2, system 4 and so on) of $STANDARD_INFORMATION.
-    pub attributes: u32,
-    /// Whether it is a directory.
-    pub is_directory: bool,
-    /// Where the unnamed $DATA is.
-    pub storage: &'a Storage,
-    /// Names of its other $DATA streams.
-    pub streams: &'a [String],
-}
-
-/// How the unnamed $DATA of a file is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Storage {
-    /// In the MFT record (or there is none).
-    Resident,
-    /// In clusters of its own, as it is.
-    Plain,
-    /// LZNT1-compressed.
-    Compressed,
-    /// With holes.
-    Sparse,
-    /// By EFS.
-    Encrypted,
-    /// In clusters told by other MFT records than the file's own, in words.
-    AttributeList(String),
-}
-
-/// What is known of one file or directory.
-#[derive(Clone, Debug)]
-pub struct FileFacts {
-    /// Its identity.
-    pub id: FileId,
-    /// Path by its first long name; below `$Orphan` where its directory is no more.
-    pub path: WinPath,
-    /// Paths by all long names (hard links).
-    pub paths: Vec<WinPath>,
-    /// The first 8.3 name beside a long one.
-    pub short_name: Option<String>,
-    /// Size of the unnamed $DATA in bytes.
-    pub size: u64,
-    /// Initialised size of the unnamed $DATA in bytes: behind it the file reads as zeros.
-    pub initialised: u64,
-    /// Where the unnamed $DATA is.
-    pub storage: Storage,
-    /// Attributes (read-only 1, hidden 2, system 4 and so on) of $STANDARD_INFORMATION.
-    pub attributes: u32,
-    /// Created, modified, record changed, accessed: units of 100 ns since 1601.
-    pub times: [u64; 4],
-    /// Names of its other $DATA streams.
-    pub streams: Vec<String>,
-    /// Whether it is a directory.
-    pub is_directory: bool,
-    /// Whether none of its names leads to the root: a directory above is no more, or is another one by now.
-    pub is_orphan: bool,
-}
-
-/// What a scan found.
-#[derive(Debug, Default)]
-pub struct Scan {
-    /// The files that were wanted, in the order of the disk.
-    pub files: Vec<FileFacts>,
-    /// Records looked at.
-    pub records: u64,
-    /// Base records in use among them.
-    pub in_use: u64,
-    /// What could not be read, the first 100.
-    pub problems: Vec<Error>,
-    /// How many problems there were.
-    pub problem_count: u64,
-}
-
-impl Scan {
-    fn problem(&mut self, error: Error) {
-        self.problem_count += 1;
-        if self.problems.len() < PROBLEM_LIMIT {
-            self.problems.push(error);
-        }
-    }
 }
 
 impl NtfsVolume {
@@ -167,11 +75,6 @@ impl NtfsVolume {
         self.mft.geometry.size
     }
 
-    /// Whether the device ends before the volume does: a truncated image, or a partition table that is wrong.
-    pub fn is_truncated(&self) -> bool {
-        self.mft.device.size() < self.size()
-    }
-
     /// Version: 1.2 (NT 4.0), 3.0 (2000), 3.1 (XP and later).
     pub fn version(&self) -> (u8, u8) {
         self.version
@@ -192,24 +95,44 @@ impl NtfsVolume {
         self.label.as_deref()
     }
 
-    /// Whether the dirty flag of $Volume is set: Windows will check it at its next start.
-    pub fn is_dirty(&self) -> bool {
-        self.dirty
+    fn base_record(&self, id: FileId) -> Result<Option<super::mft::OwnedRecord>> {
+        let FileId::Ntfs { record, sequence } = id else { return Ok(None) };
+        if record >= self.mft.count() {
+            return Ok(None);
+        }
+        let owned = self.mft.record(record)?;
+        Ok(owned.filter(|owned| {
+            let record = owned.record();
+            record.sequence() == sequence && record.base().is_none()
+        }))
     }
 
-    /// Identity of the volume that begins `start` bytes into its disk.
-    pub fn id(&self, start: u64) -> VolumeId {
+    fn content(&self, id: FileId) -> Result<Content> {
+        let owned = self.base_record(id)?.ok_or_else(|| gone(id))?;
+        let content = data::content(&self.mft, &owned.record(), kind::DATA, "")?;
+        let none = || Error::refused(format!("find the data of {id}"), "it has no unnamed $DATA");
+        content.ok_or_else(none)
+    }
+}
+
+impl FileSystem for NtfsVolume {
+    fn id(&self, start: u64) -> VolumeId {
         VolumeId { start, size: self.size(), serial: self.serial() }
     }
 
-    /// The one pass over the MFT: reads it in disk order, decodes each base record in use once, and collects what
-    /// `wanted` says yes to. `progress` is told bytes done and bytes in all.
-    ///
-    /// Memory grows with the files collected, not with those that there are.
-    ///
-    /// # Errors
-    /// None for single damaged records, which are in [`Scan::problems`].
-    pub fn scan(
+    fn version_in_words(&self) -> Option<String> {
+        Some(format!("{}.{}", self.version.0, self.version.1))
+    }
+
+    fn is_truncated(&self) -> bool {
+        self.mft.device.size() < self.size()
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    fn scan(
         &self,
         wanted: &mut dyn FnMut(&Candidate<'_>) -> bool,
         progress: &mut dyn FnMut(u64, u64),
@@ -247,11 +170,7 @@ impl NtfsVolume {
         Ok(scan)
     }
 
-    /// Reads one file's record again; none where it is no longer that file.
-    ///
-    /// # Errors
-    /// The record is damaged.
-    pub fn facts(&self, id: FileId) -> Result<Option<FileFacts>> {
+    fn facts(&self, id: FileId) -> Result<Option<FileFacts>> {
         let Some(owned) = self.base_record(id)? else { return Ok(None) };
         let mut summary = Summary::default();
         summary.read(&self.mft, &owned.record())?;
@@ -259,11 +178,7 @@ impl NtfsVolume {
         Ok(Some(summary.facts(&owned.record(), storage, &mut Parents::new(&self.mft))))
     }
 
-    /// Finds a file by its path through the directory indexes, letter case left out of account; long and 8.3 names.
-    ///
-    /// # Errors
-    /// An index is damaged; the found record is.
-    pub fn find(&self, path: &WinPath) -> Result<Option<FileFacts>> {
+    fn find(&self, path: &WinPath) -> Result<Option<FileFacts>> {
         let place = |error: Error| error.path(path);
         let Some(mut directory) = self.mft.record(ROOT).map_err(place)? else { return Ok(None) };
         for part in path.parts() {
@@ -277,29 +192,15 @@ impl NtfsVolume {
         self.facts(FileId::Ntfs { record: record.number, sequence: record.sequence() }).map_err(place)
     }
 
-    /// The whole unnamed $DATA of a file of at most `max` bytes.
-    ///
-    /// # Errors
-    /// Refused where it is compressed, encrypted or larger, or the id is no longer that file; a failed read.
-    pub fn read(&self, id: FileId, max: u64) -> Result<Vec<u8>> {
+    fn read(&self, id: FileId, max: u64) -> Result<Vec<u8>> {
         self.content(id)?.read(&self.mft, max).map_err(|error| error.within(format!("read {id}")))
     }
 
-    /// The unnamed $DATA of a file in pieces of at most 1 MiB, in their order. What lies behind the initialised size
-    /// reads as zeros.
-    ///
-    /// # Errors
-    /// As [`Self::read`], and those of `take`.
-    pub fn read_pieces(&self, id: FileId, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    fn read_pieces(&self, id: FileId, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         self.content(id)?.read_pieces(&self.mft, take).map_err(|error| error.within(format!("read {id}")))
     }
 
-    /// Where the unnamed $DATA of a file lies, for writing in place.
-    ///
-    /// # Errors
-    /// Refused where it is resident, compressed, sparse, encrypted or told by an attribute list; where its runs
-    /// contradict its sizes; where the id is no longer that file.
-    pub fn extents(&self, id: FileId) -> Result<Extents> {
+    fn extents(&self, id: FileId) -> Result<Extents> {
         let doing = format!("find the data runs of {id}");
         let content = self.content(id)?;
         let why = match storage_of(content.is_resident(), content.flags, content.in_extension) {
@@ -311,22 +212,12 @@ impl NtfsVolume {
         Err(Error::refused(doing, why))
     }
 
-    /// The file's base MFT record exactly as it stands on the device, fix-ups not applied.
-    ///
-    /// # Errors
-    /// The id is no longer that file; a failed read.
-    pub fn record_bytes(&self, id: FileId) -> Result<Vec<u8>> {
-        let FileId::Ntfs { record, .. } = id;
-        self.base_record(id)?.ok_or_else(|| gone(id))?;
-        Ok(self.mft.raw(record)?.0)
+    fn record_bytes(&self, id: FileId) -> Result<Vec<u8>> {
+        let owned = self.base_record(id)?.ok_or_else(|| gone(id))?;
+        Ok(self.mft.raw(owned.record().number)?.0)
     }
 
-    /// The second pass, before the first write: proves that no record in use but the named file's own claims a cluster
-    /// of its range (bytes in the volume), that this file does, once, and that $Bitmap has it in use.
-    ///
-    /// # Errors
-    /// Refused, naming the other owner and the place; a record that cannot be read and so may claim anything.
-    pub fn prove_unshared(
+    fn prove_unshared(
         &self,
         plan: &[(FileId, Range<u64>)],
         progress: &mut dyn FnMut(u64, u64),
@@ -334,41 +225,13 @@ impl NtfsVolume {
         proof::prove_unshared(self, &self.mft, plan, progress)
     }
 
-    fn base_record(&self, id: FileId) -> Result<Option<super::mft::OwnedRecord>> {
-        let FileId::Ntfs { record, sequence } = id;
-        if record >= self.mft.count() {
-            return Ok(None);
-        }
-        let owned = self.mft.record(record)?;
-        Ok(owned.filter(|owned| {
-            let record = owned.record();
-            record.sequence() == sequence && record.base().is_none()
-        }))
-    }
-
-    fn content(&self, id: FileId) -> Result<Content> {
-        let owned = self.base_record(id)?.ok_or_else(|| gone(id))?;
-        let content = data::content(&self.mft, &owned.record(), kind::DATA, "")?;
-        let none = || Error::refused(format!("find the data of {id}"), "it has no unnamed $DATA");
-        content.ok_or_else(none)
+    fn read_again(&self, id: FileId, max: u64) -> Result<Vec<u8>> {
+        second::read_again(self.mft.device.clone(), id, max)
     }
 }
 
 fn gone(id: FileId) -> Error {
     Error::refused(format!("read {id}"), "it is no longer there, or is another file by now")
-}
-
-impl std::fmt::Display for Storage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Resident => "resident",
-            Self::Plain => "plain",
-            Self::Compressed => "compressed",
-            Self::Sparse => "sparse",
-            Self::Encrypted => "encrypted",
-            Self::AttributeList(words) => words,
-        })
-    }
 }
 
 fn storage_of(is_resident: bool, flags: u16, in_extension: bool) -> Storage {

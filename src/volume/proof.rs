@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::FileSystem as _;
 use super::bytes::{len_of, len64};
 use super::data;
 use super::mft::{Met, Mft};

@@ -20,7 +20,7 @@ const DOING: &str = "read the file with the second reader";
 ///
 /// # Errors
 /// The record is another file by now; the crate cannot read it; the file is larger.
-pub fn read_again(device: Arc<dyn ReadAt>, id: FileId, max: u64) -> Result<Vec<u8>> {
+pub(super) fn read_again(device: Arc<dyn ReadAt>, id: FileId, max: u64) -> Result<Vec<u8>> {
     // Nothing mutable is shared with the closure. The crate asserts here and there on damaged volumes.
     let read = catch_unwind(AssertUnwindSafe(|| read(device, id, max)));
     read.unwrap_or_else(|_| Err(Error::library(DOING, "the ntfs crate panicked")))
@@ -28,7 +28,9 @@ pub fn read_again(device: Arc<dyn ReadAt>, id: FileId, max: u64) -> Result<Vec<u
 
 fn read(device: Arc<dyn ReadAt>, id: FileId, max: u64) -> Result<Vec<u8>> {
     let library = |error: NtfsError| Error::library(DOING, error);
-    let FileId::Ntfs { record, sequence } = id;
+    let FileId::Ntfs { record, sequence } = id else {
+        return Err(Error::refused(DOING, format!("{id} is no file of an NTFS volume")));
+    };
     let mut stream = BufReader::new(Stream { device, at: 0 });
     let volume = Ntfs::new(&mut stream).map_err(library)?;
     let file = volume.file(&mut stream, record).map_err(library)?;

@@ -117,7 +117,7 @@ fn find(volume: &NtfsVolume, path: &str) -> FileFacts {
 }
 
 fn number(id: FileId) -> u64 {
-    let FileId::Ntfs { record, .. } = id;
+    let FileId::Ntfs { record, .. } = id else { panic!("no NTFS file") };
     record
 }
 
@@ -224,7 +224,7 @@ fn facts_of_single_files() {
         }
         assert!(volume.find(&WinPath::new("WINDOWS\\no such")).unwrap().is_none());
         assert!(volume.find(&WinPath::new("linked\\below a file")).unwrap().is_none());
-        let FileId::Ntfs { record, sequence } = worm.id;
+        let FileId::Ntfs { record, sequence } = worm.id else { panic!("no NTFS file") };
         let other = FileId::Ntfs { record, sequence: sequence + 1 };
         assert!(volume.facts(other).unwrap().is_none());
         assert!(volume.read(other, 1 << 20).unwrap_err().to_string().contains("another file"));
@@ -336,7 +336,7 @@ fn a_file_whose_folder_is_no_more_is_an_orphan() {
 }
 
 fn sequence_of(id: FileId) -> u16 {
-    let FileId::Ntfs { sequence, .. } = id;
+    let FileId::Ntfs { sequence, .. } = id else { panic!("no NTFS file") };
     sequence
 }
 

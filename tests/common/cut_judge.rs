@@ -16,7 +16,7 @@ use deblast::hive::tree::{actual_tree, expected_tree};
 use deblast::path::WinPath;
 use deblast::store::Store;
 use deblast::store::journal::{Journal, Loaded};
-use deblast::volume::{Extents, NtfsVolume, Window};
+use deblast::volume::{Extents, FileSystem as _, NtfsVolume, Window};
 use regf::hive::{RegistryHive, RegistryKey};
 
 use crate::cut_disk::{Overlay, SECTOR, Snapshot, partition, practice, read, reader};

@@ -1,0 +1,207 @@
+//! What every file system offers: the one scan, single files, their data and places. The path of a cure knows no more
+//! of a volume than this.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{Extents, Name, NtfsVolume, ReadAt, Recognised};
+use crate::change::{FileId, VolumeId};
+use crate::error::{Error, Result};
+use crate::path::WinPath;
+
+/// How many problems of a scan are kept in words; all are counted.
+const PROBLEM_LIMIT: usize = 100;
+
+/// What a scan tells of a file at no further read.
+#[derive(Debug)]
+pub struct Candidate<'a> {
+    /// Its identity.
+    pub id: FileId,
+    /// All its names, in all directories and name spaces.
+    pub names: &'a [Name],
+    /// Size of the unnamed $DATA in bytes.
+    pub size: u64,
+    /// Initialised size of the unnamed $DATA in bytes.
+    pub initialised: u64,
+    /// Attributes (read-only 1, hidden 2, system 4 and so on) of $STANDARD_INFORMATION.
+    pub attributes: u32,
+    /// Whether it is a directory.
+    pub is_directory: bool,
+    /// Where the unnamed $DATA is.
+    pub storage: &'a Storage,
+    /// Names of its other $DATA streams.
+    pub streams: &'a [String],
+}
+
+/// How the unnamed $DATA of a file is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In the MFT record (or there is none).
+    Resident,
+    /// In clusters of its own, as it is.
+    Plain,
+    /// LZNT1-compressed.
+    Compressed,
+    /// With holes.
+    Sparse,
+    /// By EFS.
+    Encrypted,
+    /// In clusters told by other MFT records than the file's own, in words.
+    AttributeList(String),
+}
+
+/// What is known of one file or directory.
+#[derive(Clone, Debug)]
+pub struct FileFacts {
+    /// Its identity.
+    pub id: FileId,
+    /// Path by its first long name; below `$Orphan` where its directory is no more.
+    pub path: WinPath,
+    /// Paths by all long names (hard links).
+    pub paths: Vec<WinPath>,
+    /// The first 8.3 name beside a long one.
+    pub short_name: Option<String>,
+    /// Size of the unnamed $DATA in bytes.
+    pub size: u64,
+    /// Initialised size of the unnamed $DATA in bytes: behind it the file reads as zeros.
+    pub initialised: u64,
+    /// Where the unnamed $DATA is.
+    pub storage: Storage,
+    /// Attributes (read-only 1, hidden 2, system 4 and so on) of $STANDARD_INFORMATION.
+    pub attributes: u32,
+    /// Created, modified, record changed, accessed: units of 100 ns since 1601.
+    pub times: [u64; 4],
+    /// Names of its other $DATA streams.
+    pub streams: Vec<String>,
+    /// Whether it is a directory.
+    pub is_directory: bool,
+    /// Whether none of its names leads to the root: a directory above is no more, or is another one by now.
+    pub is_orphan: bool,
+}
+
+/// What a scan found.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// The files that were wanted, in the order of the disk.
+    pub files: Vec<FileFacts>,
+    /// Records looked at.
+    pub records: u64,
+    /// Base records in use among them.
+    pub in_use: u64,
+    /// What could not be read, the first 100.
+    pub problems: Vec<Error>,
+    /// How many problems there were.
+    pub problem_count: u64,
+}
+
+impl Scan {
+    pub(super) fn problem(&mut self, error: Error) {
+        self.problem_count += 1;
+        if self.problems.len() < PROBLEM_LIMIT {
+            self.problems.push(error);
+        }
+    }
+}
+
+/// An opened volume, read only.
+pub trait FileSystem: Send + Sync {
+    /// Identity of the volume that begins `start` bytes into its disk.
+    fn id(&self, start: u64) -> VolumeId;
+
+    /// Version of the file system, where it has one: `3.1`.
+    fn version_in_words(&self) -> Option<String>;
+
+    /// Whether Windows will check the volume at its next start.
+    fn is_dirty(&self) -> bool;
+
+    /// Whether the device ends before the volume does: a truncated image, or a partition table that is wrong.
+    fn is_truncated(&self) -> bool;
+
+    /// The one pass over all files, and collects what `wanted` says yes to. `progress` is told bytes done and bytes in
+    /// all. Memory grows with the files collected, not with those that there are.
+    ///
+    /// # Errors
+    /// The file table cannot be read at all. Single damaged files are in [`Scan::problems`].
+    fn scan(
+        &self,
+        wanted: &mut dyn FnMut(&Candidate<'_>) -> bool,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Scan>;
+
+    /// Reads what is known of one file again; none where it is no longer that file.
+    ///
+    /// # Errors
+    /// Its record is damaged.
+    fn facts(&self, id: FileId) -> Result<Option<FileFacts>>;
+
+    /// Finds a file by its path through the directories, letter case left out of account; long and 8.3 names.
+    ///
+    /// # Errors
+    /// A directory is damaged; the found file's record is.
+    fn find(&self, path: &WinPath) -> Result<Option<FileFacts>>;
+
+    /// The whole data of a file of at most `max` bytes.
+    ///
+    /// # Errors
+    /// Refused where it is encrypted or larger, or the id is no longer that file; a failed read.
+    fn read(&self, id: FileId, max: u64) -> Result<Vec<u8>>;
+
+    /// The data of a file in pieces of at most 1 MiB, in their order. What lies behind the initialised size reads as
+    /// zeros.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and those of `take`.
+    fn read_pieces(&self, id: FileId, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>;
+
+    /// Where the data of a file lies, for writing in place.
+    ///
+    /// # Errors
+    /// Refused where it is not stored in clusters of its own as it is; where its runs contradict its sizes; where the
+    /// id is no longer that file.
+    fn extents(&self, id: FileId) -> Result<Extents>;
+
+    /// What names the file, exactly as it stands on the device: NTFS its base MFT record, fix-ups not applied; FAT its
+    /// directory entries, those of the long name first.
+    ///
+    /// # Errors
+    /// The id is no longer that file; a failed read.
+    fn record_bytes(&self, id: FileId) -> Result<Vec<u8>>;
+
+    /// The second pass, before the first write: proves that nothing in use but the named file itself claims a cluster
+    /// of its range (bytes in the volume), that this file does, once, and that the volume has it in use.
+    ///
+    /// # Errors
+    /// Refused, naming the other owner and the place; a record that cannot be read and so may claim anything.
+    fn prove_unshared(&self, plan: &[(FileId, Range<u64>)], progress: &mut dyn FnMut(u64, u64))
+    -> Result<()>;
+
+    /// The whole data of a file of at most `max` bytes, as a reader finds it that is not ours.
+    ///
+    /// # Errors
+    /// The id is another file by now; that reader cannot read it; the file is larger.
+    fn read_again(&self, id: FileId, max: u64) -> Result<Vec<u8>>;
+}
+
+/// Opens the volume that begins at the start of `device`, by what its first sector says.
+///
+/// # Errors
+/// The file system is damaged beyond reading, or none that is read here; in words.
+pub fn open_volume(device: Arc<dyn ReadAt>, recognised: Recognised) -> Result<Box<dyn FileSystem>> {
+    match recognised {
+        Recognised::Ntfs => Ok(Box::new(NtfsVolume::open(device)?)),
+        other => Err(Error::refused("open the volume", format!("{other} is not read by this version"))),
+    }
+}
+
+impl std::fmt::Display for Storage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Resident => "resident",
+            Self::Plain => "plain",
+            Self::Compressed => "compressed",
+            Self::Sparse => "sparse",
+            Self::Encrypted => "encrypted",
+            Self::AttributeList(words) => words,
+        })
+    }
+}
