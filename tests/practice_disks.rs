@@ -138,10 +138,90 @@ fn clusters_are_as_long_as_asked() {
 fn what_cannot_be_is_refused_in_words() {
     refused(&["--filesystem", "fat32", "--size", "16M"], "65525");
     refused(&["--filesystem", "fat32", "--cluster", "64K"], "not on fat32");
+    refused(&["--filesystem", "fat16", "--state", "unclean-log"], "has no journal");
+    refused(&["--state", "asleep"], "expected clean, dirty, hibernated, unclean-log or dirty-hive");
     refused(&["--filesystem", "fat12"], "expected ntfs, fat32 or fat16");
     refused(&["--cluster", "3000"], "a power of two");
     refused(
         &["--filesystem", "fat16", "--size", "12M", "--files", "3000"],
         "ask for fewer --files or a larger --size",
     );
+}
+
+/// What a tool says of the volume of `case`: its exit code and both outputs.
+#[track_caller]
+fn told(case: &Case, tool: &[&str]) -> (Option<i32>, String) {
+    let volume = case.path("told.img");
+    extract(&case.disk, &volume);
+    let ran = Ran::of(Command::new(tool[0]).args(&tool[1..]).arg(&volume));
+    (ran.code, ran.stdout + &ran.stderr)
+}
+
+#[test]
+fn states_of_ntfs_are_what_ntfs_3g_takes_them_for() {
+    const PROBE: [&str; 2] = ["ntfs-3g.probe", "--readwrite"];
+    let Some(clean) = with(&[]) else { return };
+    assert_eq!(told(&clean, &PROBE).0, Some(0));
+    assert!(!told(&clean, &["ntfsinfo", "-m"]).1.contains("scheduled for check"));
+
+    let dirty = with(&["--state", "dirty"]).unwrap();
+    assert!(told(&dirty, &["ntfsinfo", "-m"]).1.contains("scheduled for check"));
+    assert_eq!(told(&dirty, &["ntfsinfo", "-f", "-m"]).0, Some(0), "the mirror agrees with the MFT");
+    assert_eq!(common::changed_sectors(&clean.original, &dirty.original).len(), 2);
+
+    let unclean = with(&["--state", "unclean-log"]).unwrap();
+    let (code, words) = told(&unclean, &PROBE);
+    assert_eq!(code, Some(15), "the code for an unclean log: {words}");
+    assert!(unclean.digests() == clean.digests(), "nothing else differs");
+
+    let hibernated = with(&["--state", "hibernated"]).unwrap();
+    let (code, words) = told(&hibernated, &PROBE);
+    assert_eq!(code, Some(14), "the code for a hibernated Windows: {words}");
+}
+
+#[test]
+fn states_of_fat_are_what_fsck_takes_them_for() {
+    for filesystem in ["fat32", "fat16"] {
+        let dirty = with(&["--filesystem", filesystem, "--state", "dirty"]).unwrap();
+        let (code, words) = told(&dirty, &["fsck.fat", "-n"]);
+        assert_eq!(code, Some(1), "{words}");
+        assert!(words.contains("Dirty bit is set"), "{words}");
+        let clean = with(&["--filesystem", filesystem]).unwrap();
+        assert_eq!(
+            common::changed_sectors(&clean.original, &dirty.original).len(),
+            3,
+            "boot sector, both FATs"
+        );
+        let hibernated = with(&["--filesystem", filesystem, "--state", "hibernated"]).unwrap();
+        fsck(&hibernated);
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("hiberfil.sys");
+        fat_tool(&hibernated, &["mcopy", "::/hiberfil.sys", copy.to_str().unwrap()]);
+        assert!(fs::read(copy).unwrap().starts_with(b"hibr"));
+    }
+}
+
+/// The hive that the disk bears, completed from its log by the reader of the `regf` crate, is the clean disk's.
+#[test]
+fn a_dirty_hive_is_completed_by_its_log() {
+    use regf::transaction_log::OldFormatLog;
+
+    let Some(case) = with(&["--state", "dirty-hive"]) else { return };
+    let whole = with(&[]).unwrap().file(common::SOFTWARE);
+    let hive = case.file(common::SOFTWARE);
+    let log = case.file(&format!("{}.LOG", common::SOFTWARE));
+    assert!(regf::RegistryHive::from_bytes(hive.clone()).unwrap().is_dirty());
+    let read = OldFormatLog::parse(std::io::Cursor::new(&log)).unwrap();
+    assert_eq!(read.base_block.file_type, 1);
+    assert!(read.can_apply_to(u64::from_le_bytes(hive[12..20].try_into().unwrap())));
+    let mut completed = hive.clone();
+    for page in &read.dirty_pages {
+        let start = 4096 + page.offset as usize;
+        completed[start..start + 512].copy_from_slice(&page.data);
+    }
+    let differing: Vec<usize> = (0..whole.len()).filter(|&at| whole[at] != completed[at]).collect();
+    // sequence numbers, times and checksum of the base block, and the first bin's time
+    assert!(differing.iter().all(|at| matches!(at, 4..20 | 508..512 | 4116..4124)), "{differing:x?}");
+    let stale = (4124..whole.len()).filter(|&at| whole[at] != hive[at]).count();
+    assert!(stale > 0, "without the log it is another hive");
 }
