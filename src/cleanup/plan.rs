@@ -327,18 +327,17 @@ fn plan_install(
     }
     let mut actions = inert;
     for (role, wanted) in values {
-        let all: Vec<_> = wanted.iter().map(|(change, asked)| (change.purpose, asked.clone())).collect();
+        let all = wanted.clone();
         let left = match hives::edit(install, &role, wanted, place, now, plan) {
             Ok((edits, left)) => {
                 actions.extend(edits);
-                left.into_iter().map(|((change, asked), why)| (change.purpose, asked, why)).collect()
+                left
             }
             Err(why) if role == HiveRole::Software => return Err(why),
-            Err(why) => all.into_iter().map(|(purpose, asked)| (purpose, asked, why.clone())).collect(),
+            Err(why) => all.into_iter().map(|wanted| (wanted, why.clone())).collect(),
         };
-        let left: Vec<(Purpose, Vec<(usize, usize)>, String)> = left;
-        for (purpose, asked, why) in left {
-            match purpose {
+        for ((change, asked), why) in left {
+            match change.purpose {
                 // The worm is inert and the rest is cured without it.
                 Purpose::NameRemoval => plan.names_stay(asked, &why),
                 _ => asked.into_iter().for_each(|asked| leave(install, asked, &why)),
