@@ -13,10 +13,11 @@ use crate::finding::{Bearing, Outcome, PatchState, Subject};
 use crate::hive::check::Problem;
 use crate::hive::edit::Edit;
 use crate::path::WinPath;
-use crate::policy::{Policy, Remove};
+use crate::policy::{Policy, Remove, Situation};
 use crate::store::journal::{Intent, Side};
 use crate::store::quarantine::name_of;
 use crate::volume::Extents;
+use crate::windows::install::ProductType;
 
 mod hives;
 
@@ -260,7 +261,12 @@ fn plan_install(
         Bearing::Patch(state) => Some(state),
         _ => None,
     });
-    let policy = policy.settled(patch.unwrap_or(PatchState::NotEstablished));
+    let identity = &install.evidence.identity;
+    let policy = policy.settled(Situation {
+        patch: patch.unwrap_or(PatchState::NotEstablished),
+        honours_enable_dcom: identity.honours_enable_dcom(),
+        is_workstation: identity.product_type == Some(ProductType::Workstation),
+    });
     let mut files: Vec<(FileChange, (usize, usize))> = Vec::new();
     let mut values: BTreeMap<HiveRole, Vec<Wanted>> = BTreeMap::new();
     for (index, finding) in install.findings.iter_mut().enumerate() {
