@@ -102,10 +102,9 @@ impl<'a> Sweep<'a> {
             return Ok(());
         }
         let content = read_content(self.volume, id)?;
-        if self.checks.iter().any(|check| check.keeps(&content)) {
-            if let Some(facts) = self.volume.facts(id)? {
-                self.swept.kept.push(FileEvidence { facts, content: Ok(content) });
-            }
+        let keeps = self.checks.iter().any(|check| check.keeps(&content));
+        if let Some(facts) = if keeps { self.volume.facts(id)? } else { None } {
+            self.swept.kept.push(FileEvidence { facts, content: Ok(content) });
         }
         Ok(())
     }

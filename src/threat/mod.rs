@@ -401,4 +401,61 @@ mod tests {
         assert_eq!(grade(&entry("size=8", &md5, "suspect")), Some(Grade::Suspect));
         assert_eq!(grade(&entry("size=8", "", "confirmed")), None, "no digest, no match");
     }
+
+    #[test]
+    fn every_sourced_name_is_known_and_windows_own_are_not() {
+        let signatures = Signatures::builtin().unwrap();
+        let worm = ["msblast", "penis32", "teekids", "mspatch", "mslaugh", "enbiei", "eschlp", "svchosthlp"];
+        let beside = ["index", "root32", "nstask32", "winlogin", "wuaumgr", "msconfig35"];
+        for name in worm.iter().chain(&beside) {
+            assert!(signatures.by_name(&format!("{name}.exe")).is_some(), "{name}");
+        }
+        for name in beside.iter().chain(&["mspatch"]) {
+            assert!(signatures.by_name(&format!("{name}.exe")).unwrap().common_names, "{name}");
+        }
+        // Welchia's names are in its own folder alone; the check of the companion asks for them there.
+        assert!(!signatures.knows_name("svchost.exe") && !signatures.knows_name("dllhost.exe"));
+        let welchia = signatures.list().iter().find(|s| s.role == Role::Companion).unwrap();
+        assert_eq!(welchia.folder.as_deref(), Some(r"system32\wins"));
+        assert_eq!(welchia.services, ["RpcPatch", "RpcTftpd"]);
+    }
+
+    #[test]
+    fn common_names_agree_only_inside_one_signature() {
+        let signatures = Signatures::builtin().unwrap();
+        let family = |value: &str, program: &str| {
+            signatures.by_value_and_program(value, program).map(|s| format!("{} {}", s.family, s.variant))
+        };
+        let told = |name: &str| Some(name.to_owned());
+        assert_eq!(family("windows auto update", "MSBLAST.EXE"), told("W32/Blaster A"));
+        assert_eq!(family("Nonton Antivirus", "mspatch.exe"), told("W32/Blaster D"));
+        assert_eq!(family("Helper", "eschlp.exe"), told("W32/Blaster T"));
+        assert_eq!(family("Microsoft Inet Xp..", "msblast.exe"), told("W32/Blaster A"), "mixed, and telling");
+        for (value, program) in [
+            ("Helper", "winlogin.exe"),
+            ("MSConfig", "index.exe"),
+            ("windows auto update", "root32.exe"),
+            ("Helper", "msblast.exe"),
+        ] {
+            assert_eq!(family(value, program), None, "{value} {program}");
+        }
+    }
+
+    #[test]
+    fn the_best_of_signature_and_hash_set_counts() {
+        let digests = Digests::of(b"stand-in");
+        let mut signatures = made(&format!(
+            "[[signature]]\nfamily='X'\nsize=8\nmd5='{}'\ngrade='suspect'\nsource='test'",
+            digests.md5
+        ));
+        assert_eq!(signatures.by_digest(&digests).unwrap().grade(), Grade::Suspect);
+        let file = tempfile::Builder::new().suffix(".hsb").tempfile().unwrap();
+        std::fs::write(file.path(), format!("{}:8:Y\n", digests.sha1)).unwrap();
+        signatures.add_file(file.path()).unwrap();
+        let found = signatures.by_digest(&digests).unwrap();
+        assert_eq!((found.grade(), found.family()), (Grade::Confirmed, "Y"));
+        assert_eq!(&*signatures.sizes_of_hash_sets(), [8]);
+        std::fs::write(file.path(), "broken\n").unwrap();
+        assert!(signatures.add_file(file.path()).unwrap_err().to_string().contains("line 1"));
+    }
 }
