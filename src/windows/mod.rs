@@ -5,4 +5,5 @@ pub mod boot_ini;
 pub mod command_line;
 pub mod control_set;
 pub mod install;
+pub mod own_files;
 pub mod pending;
