@@ -4,5 +4,8 @@
 pub mod boot_ini;
 pub mod command_line;
 pub mod control_set;
+pub mod event_log;
 pub mod install;
 pub mod pending;
+pub mod prefetch;
+pub mod recycle_bin;
