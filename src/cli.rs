@@ -11,8 +11,10 @@ use crate::policy::{Dcom, Policy, Remove, Suspects};
 use crate::store::Store;
 
 mod hive;
+mod report;
 
 pub use hive::{Backup, HiveTask, HiveVerb, Target};
+pub use report::{Format, ReportTask};
 
 /// Cleans an offline Windows disk of W32/Blaster: finds the Windows installs on it, shows what is wrong and what it
 /// would change, and after a yes removes the worm, disables DCOM, verifies, and can take it all back.
@@ -84,6 +86,7 @@ enum Command {
         #[command(flatten)]
         store: StoreArg,
     },
+    Report(report::ReportArgs),
     Hive(hive::HiveArgs),
 }
 
@@ -99,7 +102,7 @@ struct Common {
     /// Print the report as one JSON document
     #[arg(long)]
     json: bool,
-    /// Write the report into this folder too, as NAME.json and NAME.txt; nothing is overwritten
+    /// Write the report into this folder too, as NAME.json, NAME.txt and NAME.html (to print); nothing is overwritten
     #[arg(long, value_name = "DIR")]
     report_dir: Option<PathBuf>,
     /// Use the signatures of this TOML file beside the builtin ones; may be given several times
@@ -210,6 +213,8 @@ pub enum Task {
     },
     /// List the runs that belong to a disk.
     ListRuns,
+    /// Show or check stored reports; no other option counts.
+    Report(ReportTask),
     /// Do something with one hive file; no other option counts.
     Hive(HiveTask),
 }
@@ -300,6 +305,7 @@ impl Args {
                 options.take_consent(&consent);
                 options.take_store(store)?;
             }
+            Command::Report(report) => options.task = Task::Report(report.resolve()),
             Command::Hive(hive) => options.task = Task::Hive(hive.resolve()?),
         }
         Ok(Some(options))
@@ -349,6 +355,7 @@ impl Options {
             Task::Scan => "scan",
             Task::Clean => "clean",
             Task::Undo { .. } | Task::ListRuns => "undo",
+            Task::Report(_) => "report",
             Task::Hive(_) => "hive",
         };
         serde_json::json!({

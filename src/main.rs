@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     };
     let done = match &options.task {
         Task::Hive(task) => deblast::commands::hive::execute(task),
+        Task::Report(task) => deblast::commands::report::execute(task),
         Task::List => deblast::commands::list::execute(&options.targets),
         Task::Scan | Task::Clean | Task::Undo { .. } | Task::ListRuns => deblast::batch::execute(&options),
     };

@@ -2,3 +2,4 @@
 
 pub mod hive;
 pub mod list;
+pub mod report;
