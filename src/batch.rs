@@ -87,7 +87,9 @@ pub fn execute(options: &Options) -> Result<u8> {
                 treated.target.remarks.extend(warned.take().map(str::to_owned));
                 Ok(treated)
             }
-            Task::Scan | Task::ListRuns | Task::List | Task::Report(_) | Task::Hive(_) => scan(patient, &settings, &mut show),
+            Task::Scan | Task::ListRuns | Task::List | Task::Report(_) | Task::Hive(_) => {
+                scan(patient, &settings, &mut show)
+            }
         }
     })?;
     let text = if options.json { report.to_json()? } else { render(&report) };

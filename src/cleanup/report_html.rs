@@ -135,7 +135,7 @@ impl<'a> Page<'a> {
         [
             Changes {
                 heading: "Files that were changed",
-                words: "A file keeps its name and its place: bytes inside it are changed, and what they were is in the record of the run. The digest of the whole file before and after proves what happened to it.",
+                words: "What each of them held before is in the record of the run. The digests are those of the whole file.",
                 list: written,
             },
             Changes {
@@ -230,7 +230,7 @@ fn grade_words(grade: Grade) -> &'static str {
 
 fn outcome_words(outcome: Outcome) -> &'static str {
     match outcome {
-        Outcome::None => "nothing was to be done",
+        Outcome::None => "this run did nothing about it",
         Outcome::Planned => "stands in the plan, which was not carried out",
         Outcome::Done => "carried out, not read again",
         Outcome::Verified => "carried out, and seen on the disk afterwards",
@@ -241,12 +241,18 @@ fn outcome_words(outcome: Outcome) -> &'static str {
 
 /// The facts that a finding rests on and what was planned, label by label. What stands under "where" already is left out.
 fn facts(finding: &Finding) -> Vec<(String, String)> {
+    /// The short ones first, the digests last, what is not named here between them.
+    const FIRST: [&str; 3] = ["signature", "data", "name"];
+    const LAST: [&str; 4] = ["size", "md5", "sha1", "sha256"];
+    let rank = |name: &str| {
+        let last = LAST.iter().position(|last| *last == name).map(|place| FIRST.len() + 1 + place);
+        FIRST.iter().position(|first| *first == name).or(last).unwrap_or(FIRST.len())
+    };
     let mut list = Vec::new();
-    if let Some(action) = &finding.action {
-        list.push(("action".to_owned(), action.clone()));
-    }
     let told = serde_json::to_value(&finding.facts).unwrap_or_default();
-    for (name, value) in told.as_object().into_iter().flatten() {
+    let mut told: Vec<_> = told.as_object().into_iter().flatten().collect();
+    told.sort_by_key(|(name, _)| rank(name));
+    for (name, value) in told {
         let mut words = Vec::new();
         flatten(name, value, &mut words);
         for (name, words) in words {
@@ -261,6 +267,9 @@ fn facts(finding: &Finding) -> Vec<(String, String)> {
             }
         }
     }
+    if let Some(action) = &finding.action {
+        list.push(("action".to_owned(), action.clone()));
+    }
     list
 }
 
@@ -273,6 +282,11 @@ fn label(name: &str) -> String {
         "mft_record" => "MFT record".to_owned(),
         _ => words(name),
     }
+}
+
+/// Whether this label is of a digest, which is read figure by figure.
+fn is_digest(label: &str) -> bool {
+    label == "MD5" || label.starts_with("SHA-")
 }
 
 /// A member's name or one of its fixed words, without what only JSON needs.

@@ -220,7 +220,9 @@ fn write_changes(
 fn undo_result(report: &Report) -> (&'static str, &'static str) {
     let all = |outcome| report.changes.iter().all(|change| change.outcome == outcome);
     match report.exit_code {
-        _ if !report.changes.is_empty() && all(Outcome::Planned) => ("NOT CARRIED OUT", "no byte was written"),
+        _ if !report.changes.is_empty() && all(Outcome::Planned) => {
+            ("NOT CARRIED OUT", "no byte was written")
+        }
         0 if report.changes.is_empty() => ("NOTHING TO DO", "nothing was to be taken back"),
         0 => ("DONE", "taken back and verified"),
         1 => ("PARTLY DONE", "something was left, see below"),

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 
-const EXIT_OF_SHOW: &str = "Exit codes: 0 shown; 1 shown, but it is not as it was written; 2 unreadable, or wrong usage.";
+const EXIT_OF_SHOW: &str =
+    "Exit codes: 0 shown; 1 shown, but it is not as it was written; 2 unreadable, or wrong usage.";
 const EXIT_OF_CHECK: &str = "Exit codes: 0 all sound; 1 one or more damaged; 2 one or more unreadable or of a later \
 schema, none found, or wrong usage.";
 

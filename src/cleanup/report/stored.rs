@@ -4,6 +4,7 @@
 //! wrote the document say the same. The hash is over all of it as it stands, members that this version does not know
 //! included; so a report of another version is judged as its own version would.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Report, SCHEMA, hash_of};
@@ -54,6 +55,9 @@ impl Stored {
             Ok(report) => report,
             Err(error) => return Self::Broken(format!("it is not as {SCHEMA} says: {error}")),
         };
+        if let Some(what) = misfit(&report) {
+            return Self::Broken(format!("it is not as {SCHEMA} says: {what}"));
+        }
         let found = match hash_of(value) {
             Ok(found) => found,
             Err(error) => return Self::Broken(error.to_string()),
@@ -65,6 +69,20 @@ impl Stored {
             let why = format!("expected the hash {}, found {found}", report.hash);
             Self::Altered { report, why }
         }
+    }
+}
+
+/// What no type of ours says and the schema does, as far as something shown rests on it.
+fn misfit(report: &Report) -> Option<&'static str> {
+    let is_time = |told: &str| told.parse::<Timestamp>().is_ok();
+    if !is_time(&report.started) || !is_time(&report.finished) {
+        Some("a time of the run is none")
+    } else if report.exit_code > 2 {
+        Some("no run ends with that exit code")
+    } else if !report.options.is_object() {
+        Some("what was asked is no object")
+    } else {
+        None
     }
 }
 
