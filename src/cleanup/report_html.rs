@@ -367,13 +367,13 @@ mod filters {
 
     use super::Escape;
 
-    /// A path, a place or a command: escaped like all else, and may be broken behind each of its parts.
+    /// A path, a place or a command: escaped like all else, and may be broken behind each of its parts, but not behind its root.
     #[askama::filter_fn]
     pub(super) fn place(text: impl Display, _: &dyn Values) -> askama::Result<Safe<String>> {
         let mut out = String::new();
         for part in text.to_string().split_inclusive(['\\', '/']) {
             Escape.write_escaped_str(&mut out, part)?;
-            if part.ends_with(['\\', '/']) {
+            if part.len() > 1 && part.ends_with(['\\', '/']) {
                 out.push_str("<wbr>");
             }
         }
