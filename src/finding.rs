@@ -248,6 +248,8 @@ pub enum Subject {
         /// Digests as inspected.
         digests: Digests,
     },
+    /// Several values that only count together, as the changes that a cure would make.
+    Several(Vec<Change>),
 }
 
 impl Subject {
@@ -255,7 +257,7 @@ impl Subject {
     pub fn value_change(&self, edit: ValueEdit, purpose: Purpose) -> Option<Change> {
         let Self::Value { hive, key, name, data } = self else { return None };
         Some(Change::Value(ValueChange {
-            hive: *hive,
+            hive: hive.clone(),
             key: key.clone(),
             name: name.clone(),
             before: data.clone(),
