@@ -11,9 +11,11 @@ use crate::policy::{Dcom, PacketFilter, Policy, Remove, RestorePoints, Suspects}
 use crate::store::Store;
 
 mod hive;
+mod report;
 mod tools;
 
 pub use hive::{Backup, HiveTask, HiveVerb, Target};
+pub use report::{ReportFormat, ReportTask};
 pub use tools::{Direction, FilterTask, Format, SignaturesTask};
 
 /// Cleans an offline Windows disk of W32/Blaster: finds the Windows installs on it, shows what is wrong and what it
@@ -95,6 +97,7 @@ enum Command {
         #[command(flatten)]
         store: StoreArg,
     },
+    Report(report::ReportArgs),
     Hive(hive::HiveArgs),
     Signatures(tools::SignaturesArgs),
     Filter(tools::FilterArgs),
@@ -112,7 +115,7 @@ struct Common {
     /// Print the report as one JSON document
     #[arg(long)]
     json: bool,
-    /// Write the report into this folder too, as NAME.json and NAME.txt; nothing is overwritten
+    /// Write the report into this folder too, as NAME.json, NAME.txt and NAME.html (to print); nothing is overwritten
     #[arg(long, value_name = "DIR")]
     report_dir: Option<PathBuf>,
     /// Use the signatures of this file beside the builtin ones: TOML, or a ClamAV hash set (.hdb, .hsb); may be given several times
@@ -235,6 +238,8 @@ pub enum Task {
     },
     /// List the runs that belong to a disk.
     ListRuns,
+    /// Show or check stored reports; no other option counts.
+    Report(ReportTask),
     /// Do something with one hive file; no other option counts.
     Hive(HiveTask),
     /// List or check signatures; no other option counts.
@@ -350,6 +355,7 @@ impl Args {
                 options.take_consent(&consent);
                 options.take_store(store)?;
             }
+            Command::Report(report) => options.task = Task::Report(report.resolve()),
             Command::Hive(hive) => options.task = Task::Hive(hive.resolve()?),
             Command::Signatures(signatures) => options.task = Task::Signatures(signatures.resolve()),
             Command::Filter(filter) => options.task = Task::Filter(filter.resolve()),
@@ -402,6 +408,7 @@ impl Options {
             Task::Scan => "scan",
             Task::Clean => "clean",
             Task::Undo { .. } | Task::ListRuns => "undo",
+            Task::Report(_) => "report",
             Task::Hive(_) => "hive",
             Task::Signatures(_) => "signatures",
             Task::Filter(_) => "filter",

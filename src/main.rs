@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Task::Hive(task) => deblast::commands::hive::execute(task),
         Task::Signatures(task) => deblast::commands::signatures::execute(task),
         Task::Filter(task) => deblast::commands::filter::execute(task),
+        Task::Report(task) => deblast::commands::report::execute(task),
         Task::List => deblast::commands::list::execute(&options.targets),
         Task::Scan | Task::Clean | Task::Undo { .. } | Task::ListRuns => deblast::batch::execute(&options),
     };

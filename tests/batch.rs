@@ -364,7 +364,7 @@ fn a_full_standard_output_loses_no_report() {
     let mut files: Vec<PathBuf> =
         fs::read_dir(&reports).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.push(case.runs()[0].join("report.json"));
-    ran.require(files.len() == 3, "two files for the report, and one in the store");
+    ran.require(files.len() == 4, "three files for the report, and one in the store");
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
         ran.require(text.to_lowercase().contains("cleaned"), &format!("the report in {}", file.display()));

@@ -11,6 +11,7 @@ pub mod inspect;
 mod names;
 pub mod plan;
 pub mod report;
+pub mod report_html;
 pub mod report_text;
 mod session;
 pub mod state;

@@ -7,12 +7,13 @@ use crate::error::{Context as _, Result};
 pub mod filter;
 pub mod hive;
 pub mod list;
+pub mod report;
 pub mod signatures;
 
 /// Prints to standard output; a reader that has had enough is no failure.
-fn print(text: &str) -> Result<()> {
+fn print(text: impl AsRef<[u8]>) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()) {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.doing("print"),
     }
