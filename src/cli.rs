@@ -7,7 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use crate::cleanup::Which;
 use crate::cleanup::undo::Only;
 use crate::error::{Error, Result};
-use crate::policy::{Dcom, Policy, Remove, Suspects};
+use crate::policy::{Dcom, Hibernation, Policy, Remove, Suspects};
 use crate::store::Store;
 
 mod hive;
@@ -58,6 +58,9 @@ enum Command {
         /// How the name of an inert file goes away: by Windows at its next start, now (not built yet), or never
         #[arg(long, value_enum, default_value_t)]
         remove: RemoveArg,
+        /// A hibernated Windows on the disk: write nothing (refuse), or give up its session and what was not saved in it (discard)
+        #[arg(long, value_enum, default_value_t)]
+        hibernation: HibernationArg,
         #[command(flatten)]
         store: StoreArg,
     },
@@ -160,6 +163,10 @@ choice!(RemoveArg => Option<Remove> {
     #[default] AtBoot => Some(Remove::AtBoot),
     Now => None,
     Never => Some(Remove::Never),
+});
+choice!(HibernationArg => Hibernation {
+    #[default] Refuse => Hibernation::Refuse,
+    Discard => Hibernation::Discard,
 });
 choice!(OnlyArg => Only {
     #[default] All => Only::All,
@@ -276,7 +283,7 @@ impl Args {
                 options.targets = targets.targets;
                 options.take_common(common);
             }
-            Command::Clean { targets, common, consent, dcom, suspects, remove, store } => {
+            Command::Clean { targets, common, consent, dcom, suspects, remove, hibernation, store } => {
                 options.task = Task::Clean;
                 options.targets = targets.targets;
                 options.take_common(common);
@@ -287,7 +294,12 @@ impl Args {
                         "use --remove at-boot (Windows deletes the name at its next start) or --remove never",
                     )
                 })?;
-                options.policy = Policy { dcom: dcom.meaning(), suspects: suspects.meaning(), remove };
+                options.policy = Policy {
+                    dcom: dcom.meaning(),
+                    suspects: suspects.meaning(),
+                    remove,
+                    hibernation: hibernation.meaning(),
+                };
             }
             Command::Undo { target, common, consent, run, last: _, list, only, store } => {
                 options.task = match (list, run) {

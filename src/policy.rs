@@ -39,6 +39,17 @@ pub enum Remove {
     Never,
 }
 
+/// What to do with a hibernated Windows on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hibernation {
+    /// Write nothing to the disk.
+    #[default]
+    Refuse,
+    /// Give its session up, and what was not saved in it.
+    Discard,
+}
+
 /// Everything that the technician decides about a cure.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Policy {
@@ -48,6 +59,8 @@ pub struct Policy {
     pub suspects: Suspects,
     /// Names of inert files.
     pub remove: Remove,
+    /// Hibernated Windows.
+    pub hibernation: Hibernation,
 }
 
 impl Policy {
