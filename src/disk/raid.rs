@@ -8,6 +8,9 @@
 //! partition is told and forbids nothing: controllers keep their part of the disk away from the set's partitions, so what
 //! lies there is left over from an earlier life of the disk, or a file's content.
 
+#[cfg(test)]
+mod tests;
+
 use super::Table;
 use super::partition::{Partition, PartitionKind};
 use crate::volume::bytes::{len_of, u8_at, u16_at, u32_at, u64_at};
@@ -133,11 +136,11 @@ fn bios_set(device: &dyn ReadAt) -> Option<Member> {
         .or_else(|| one(1, "JMicron RAID", &is_jmicron))
         .or_else(|| one(1, "LSI MegaRAID of a BIOS", &text(b"$XIDE$")))
         .or_else(|| one(1, "Adaptec HostRAID", &is_adaptec))
-        .or_else(|| one(11, "HighPoint 45x RAID", &|sector| is_highpoint(sector, 0)))
+        .or_else(|| one(11, "HighPoint 45x RAID", &|sector| is_highpoint(sector, 0, 0x5a78_16f3)))
         .or_else(|| {
             let place = 9 * SECTOR;
             let sector = at(device, place, SECTOR)?;
-            is_highpoint(&sector, 32).then_some(Member { place, of: "HighPoint 37x RAID" })
+            is_highpoint(&sector, 32, 0x5a78_16f0).then_some(Member { place, of: "HighPoint 37x RAID" })
         })
 }
 
@@ -176,9 +179,10 @@ fn is_adaptec(sector: &[u8]) -> bool {
     sector.starts_with(&[0x37, 0xfc, 0x4d, 0x1e]) && sector.get(256..260) == Some(b"DPTM")
 }
 
-/// The magic number of a sound array, or of a broken one.
-fn is_highpoint(sector: &[u8], offset: usize) -> bool {
-    matches!(u32_at(sector, offset), Some(0x5a78_16f3 | 0x5a78_16fd))
+/// The magic number of a sound array, or that of a broken one.
+fn is_highpoint(sector: &[u8], offset: usize, sound: u32) -> bool {
+    const BROKEN: u32 = 0x5a78_16fd;
+    u32_at(sector, offset).is_some_and(|magic| magic == sound || magic == BROKEN)
 }
 
 /// The sum of the 16-bit words of the first `length` bytes.
@@ -198,9 +202,11 @@ fn ddf(device: &dyn ReadAt) -> Option<Member> {
         let (magic, checksum) = (u32_at(&sector, 0)?, u32_at(&sector, 4)?);
         sector.get_mut(4..8)?.fill(0xff);
         let wanted = crc32fast::hash(&sector);
+        // One of the two is enough: libblkid asks for neither.
+        let names_its_version = sector.get(32..36) == Some(b"01.0") || sector.get(32..36) == Some(b"02.0");
         let is_anchor = match magic {
-            0x11de_11de => checksum == wanted.swap_bytes(),
-            0xde11_de11 => checksum == wanted,
+            0x11de_11de => names_its_version || checksum == wanted.swap_bytes(),
+            0xde11_de11 => names_its_version || checksum == wanted,
             _ => false,
         };
         is_anchor.then_some(Member { place, of: "a RAID controller that uses DDF" })
