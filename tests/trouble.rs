@@ -49,9 +49,6 @@ fn pull(cable: &Shared, is_write: bool, doing: &str) -> Result<()> {
     }
     cable.counted += 1;
     if cable.left == 0 {
-        if !cable.pulled && std::env::var_os("SHOW").is_some() {
-            eprintln!("PULLED {} {doing}\n{}", cable.counted, std::backtrace::Backtrace::force_capture());
-        }
         cable.pulled = true;
         return Err(Error::io(doing, io::Error::from_raw_os_error(cable.errno)));
     }
@@ -202,8 +199,7 @@ fn a_disk_that_vanishes_at_a_write_is_cured_by_the_next_run() {
 fn a_disk_that_vanishes_at_any_call_leaves_nothing_half_done() {
     let Some(whole) = Case::practice() else { return };
     let count = calls(&whole.original, false);
-    eprintln!("COUNT {count}");
-    for left in (270..count).step_by(count / 60 + 1) {
+    for left in (0..count).step_by(count / 30 + 1) {
         let case = Case::of(whole.original.clone());
         match over(&case, &cable(left, ENXIO, false), &mut |_| {}) {
             Err(error) => {
@@ -211,13 +207,15 @@ fn a_disk_that_vanishes_at_any_call_leaves_nothing_half_done() {
                 assert_eq!(case.bytes(), whole.original, "{left}");
             }
             Ok(treated) => {
-                let said = words(&treated);
+                let said = format!("{} {:?}", words(&treated), treated.changes);
                 assert!(said.contains("No such device"), "{left}: {said}");
-                let report = serde_json::to_value(&treated.target).unwrap();
-                let good = |install: &serde_json::Value| {
-                    ["clean", "cleaned"].contains(&install["verdict"].as_str().unwrap())
-                };
-                assert!(!report["installs"].as_array().unwrap().iter().any(good), "{left}: {said}");
+                // That a name stays is no failure; a cure that is called one must be seen on the disk.
+                match treated.target.installs.first().map(|install| install.verdict) {
+                    Some(Verdict::Cleaned) => {
+                        assert!(case.file(WORM).iter().all(|&byte| byte == 0), "{left}: {said}");
+                    }
+                    verdict => assert_ne!(verdict, Some(Verdict::Clean), "{left}: {said}"),
+                }
             }
         }
         case.clean(&[]).exits(0);

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::*;
 use crate::disk::{Disk, inspect};
-use crate::volume::testing::mkntfs;
+use crate::volume::testing::{mkntfs, tool_text};
 
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 16 * MIB + 3 * 512;
@@ -300,15 +300,9 @@ fn md_checks_what_mdadm_calls_correct() {
         }
         blank(path);
         write(path, place, &bytes);
-        let Ok(examined) = Command::new("/sbin/mdadm").args(["--examine", path.to_str().unwrap()]).output()
-        else {
-            eprintln!("skipped: there is no mdadm");
-            return;
-        };
-        let text = String::from_utf8_lossy(&examined.stdout).into_owned();
-        let line = text.lines().find(|line| line.contains("Checksum")).unwrap_or_else(|| {
-            panic!("{words}: mdadm says {text}{}", String::from_utf8_lossy(&examined.stderr))
-        });
+        let text = tool_text("mdadm", &["--examine", path.to_str().unwrap()]);
+        let line = text.lines().find(|line| line.contains("Checksum"));
+        let line = line.unwrap_or_else(|| panic!("{words}: mdadm says {text}"));
         assert!(line.ends_with("- correct"), "{words}: {line}");
     }
 }
