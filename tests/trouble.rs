@@ -163,15 +163,15 @@ fn calls(original: &[u8], writes: bool) -> usize {
     counted
 }
 
-/// Every write and sync is the one at which the disk vanishes: what stands is named by the journal, and the next run takes
+/// Every second write or sync is the one at which the disk vanishes: what stands is named by the journal, and the next run takes
 /// it back and cures.
 #[test]
 fn a_disk_that_vanishes_at_a_write_is_cured_by_the_next_run() {
     let Some(whole) = Case::practice() else { return };
     let count = calls(&whole.original, true);
-    for left in 0..count {
+    for left in (0..count).step_by(2) {
         let case = Case::of(whole.original.clone());
-        let errno = [EIO, ENXIO, ENODEV][left % 3];
+        let errno = [EIO, ENXIO, ENODEV][left / 2 % 3];
         let treated = over(&case, &cable(left, errno, true), &mut |_| {}).unwrap();
         let said = words(&treated);
         let cause = io::Error::from_raw_os_error(errno).to_string();

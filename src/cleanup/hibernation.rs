@@ -137,9 +137,8 @@ pub fn not_established(recognised: Recognised, why: &str) -> Option<String> {
 fn look_at(partition: &Partition, reader: &Arc<dyn ReadAt>) -> Option<String> {
     let window: Arc<dyn ReadAt> = Arc::new(Window::new(reader.clone(), partition.start, partition.size));
     let recognised = recognise(window.as_ref()).unwrap_or(Recognised::Unknown);
-    if not_established(recognised, "").is_none() {
-        return None;
-    }
+    // What nothing can start from is not asked.
+    not_established(recognised, "")?;
     let looked = match recognised {
         Recognised::BitLocker => Err(String::new()),
         _ => open_volume(window, recognised)

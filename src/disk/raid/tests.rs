@@ -199,7 +199,7 @@ fn every_set_that_blkid_knows_forbids_writing() {
         // The same where there is a table, unless that takes the signature's own place.
         if place != 0 {
             table(&path, 63, 16000);
-            assert_eq!(look_at(&path).forbids_writing, [why.clone()], "{words}, with a table");
+            assert_eq!(look_at(&path).forbids_writing, std::slice::from_ref(why), "{words}, with a table");
             // Inside a partition it is what some other use of the disk has left.
             table(&path, 1, u32::try_from(SIZE / 512 - 1).unwrap());
             let disk = look_at(&path);
@@ -213,7 +213,7 @@ fn every_set_that_blkid_knows_forbids_writing() {
             table(&path, 1, 2 * u32::try_from(SIZE / 512).unwrap());
             assert_eq!(
                 look_at(&path).forbids_writing,
-                [why.clone()],
+                std::slice::from_ref(why),
                 "{words}, with a table of a larger disk"
             );
         }
