@@ -7,7 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use crate::cleanup::Which;
 use crate::cleanup::undo::Only;
 use crate::error::{Error, Result};
-use crate::policy::{Dcom, PacketFilter, Policy, Remove, RestorePoints, Suspects};
+use crate::policy::{Dcom, Hibernation, PacketFilter, Policy, Remove, RestorePoints, Suspects};
 use crate::store::Store;
 
 mod hive;
@@ -71,6 +71,9 @@ enum Command {
         /// How the name of an inert file goes away: by Windows at its next start, now (not built yet), or never
         #[arg(long, value_enum, default_value_t)]
         remove: RemoveArg,
+        /// A hibernated Windows on the disk: write nothing (refuse), or give up its session and what was not saved in it (discard)
+        #[arg(long, value_enum, default_value_t)]
+        hibernation: HibernationArg,
         #[command(flatten)]
         store: StoreArg,
     },
@@ -188,6 +191,10 @@ choice!(RemoveArg => Option<Remove> {
     #[default] AtBoot => Some(Remove::AtBoot),
     Now => None,
     Never => Some(Remove::Never),
+});
+choice!(HibernationArg => Hibernation {
+    #[default] Refuse => Hibernation::Refuse,
+    Discard => Hibernation::Discard,
 });
 choice!(OnlyArg => Only {
     #[default] All => Only::All,
@@ -323,6 +330,7 @@ impl Args {
                 companions,
                 restore_points,
                 remove,
+                hibernation,
                 store,
             } => {
                 options.task = Task::Clean;
@@ -342,6 +350,7 @@ impl Args {
                     restore_points: restore_points.meaning(),
                     suspects: suspects.meaning(),
                     remove,
+                    hibernation: hibernation.meaning(),
                 };
             }
             Command::Undo { target, common, consent, run, last: _, list, only, store } => {

@@ -187,8 +187,8 @@ pub fn apply(
 ) -> Result<Applied, Failure> {
     let nothing = |error: Error| Failure { error: Box::new(error), reached: Reached::Nothing, run: None };
     let plan = confirmed.plan();
-    if let Some(why) = exam.volumes.iter().find_map(|volume| volume.forbids_writing.as_ref()) {
-        return Err(nothing(Error::refused("write the disk", why.clone()).device(&patient.disk.path)));
+    if let Some(why) = exam.forbidden().or_else(|| asleep(plan, exam)) {
+        return Err(nothing(Error::refused("write the disk", why).device(&patient.disk.path)));
     }
     prove(plan, exam, sink).map_err(nothing)?;
     let run = match plan.journalled().next() {
@@ -218,6 +218,14 @@ pub fn apply(
         }
         (Err(failure), run) => Err(Failure { run, ..failure }),
     }
+}
+
+/// Why nothing is written for the sake of a hibernated Windows; one whose session the plan gives up counts no more.
+fn asleep(plan: &Plan, exam: &Exam) -> Option<String> {
+    exam.volumes.iter().enumerate().find_map(|(index, volume)| {
+        let asleep = volume.asleep.as_ref()?;
+        (!plan.discards.contains(&(index, asleep.id))).then(|| asleep.in_words())
+    })
 }
 
 /// The second pass: every cluster that is written belongs to the planned file alone.

@@ -8,6 +8,7 @@ use std::os::unix::fs::FileTypeExt as _;
 use serde::{Deserialize, Serialize};
 
 use crate::cleanup::discover::Patient;
+use crate::cleanup::hibernation::Asleep;
 use crate::cleanup::inspect::{Exam, InstallExam, VolumeExam};
 use crate::cleanup::verdict::{Facts, Hole, Verdict, exit_code, of_run};
 use crate::digest::Sha256;
@@ -234,7 +235,13 @@ impl VolumeReport {
             start: exam.start,
             filesystem: exam.filesystem.clone(),
             version: exam.version.clone(),
-            state: exam.state.iter().chain(&exam.forbids_writing).cloned().collect(),
+            state: exam
+                .state
+                .iter()
+                .chain(&exam.forbids_writing)
+                .cloned()
+                .chain(exam.asleep.as_ref().map(Asleep::in_words))
+                .collect(),
             problem: exam.problem.clone(),
         }
     }
@@ -284,8 +291,10 @@ impl TargetReport {
                 .then(|| format!("its partitions cannot be told: {}", patient.disk.notes.join("; "))),
             // Where no table can be read, the note holds them.
             remarks: match patient.disk.table {
-                Table::Unreadable => Vec::new(),
-                Table::None | Table::Mbr | Table::Gpt => patient.disk.notes.clone(),
+                Table::Unreadable => exam.forbids_writing.clone(),
+                Table::None | Table::Mbr | Table::Gpt => {
+                    patient.disk.notes.iter().chain(&exam.forbids_writing).cloned().collect()
+                }
             },
             run_id: None,
             verdict: None,

@@ -66,7 +66,7 @@ pub fn done_to_the_disk(action: &Action) -> Vec<String> {
         Content::Own(_) | Content::Earlier(_) | Content::Unreadable => false,
     };
     let words = |change: &Change| match (&action.kind, change) {
-        (ActionKind::MakeInert | ActionKind::EditHive { .. }, _) => change.to_string(),
+        (ActionKind::Discard | ActionKind::MakeInert | ActionKind::EditHive { .. }, _) => change.to_string(),
         // What is taken back is itself the giving back of a file's bytes.
         (ActionKind::WriteBack { .. }, Change::File(file))
             if action.writes.iter().all(|write| is_zero(&write.after)) =>
@@ -203,7 +203,7 @@ fn write_changes(
         writeln!(out, "  {}{} ({})", printable(&change.path), printable(&on), change.outcome)?;
         change.what.iter().try_for_each(|what| writeln!(out, "      {}", printable(what)))?;
         let digest = |digest: Option<Sha256>| {
-            digest.map_or_else(|| "could not be read".to_owned(), |digest| digest.to_string())
+            digest.map_or_else(|| "not known".to_owned(), |digest| digest.to_string())
         };
         writeln!(out, "      SHA-256 before {}", digest(change.sha256_before))?;
         if change.outcome != Outcome::Planned {
