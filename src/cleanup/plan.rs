@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::change::{Change, FileChange, FileId, HiveRole, Purpose, ValueChange, ValueEdit, VolumeId};
 use crate::checks::Check;
+use crate::cleanup::compressed;
 use crate::cleanup::hive_file::{self, Replayed};
 use crate::cleanup::inspect::{Exam, HiveExam, InstallExam, MAX_HIVE, Opened, VolumeExam};
 use crate::cleanup::names::{asked_for, pending_deletions};
@@ -49,8 +50,10 @@ pub struct Action {
     pub path: WinPath,
     /// Its identity.
     pub id: FileId,
-    /// Where it lies.
+    /// Where it lies; of a compressed file its clusters, one after the other.
     pub extents: Extents,
+    /// Whether NTFS keeps it compressed.
+    pub compressed: bool,
     /// Digest of its content as inspected; none where it could not be read, and then only taking back is possible.
     pub before: Option<Sha256>,
     /// What is changed, each with the findings that asked for it, as indexes of install and finding.
@@ -369,7 +372,28 @@ fn make_inert(
             format!("at {size} bytes it is larger than any worm; more than {MAX_QUARANTINE} are not taken");
         return Err(Error::refused("quarantine the file", why).path(&change.path));
     }
-    let extents = place.opened.files.extents(change.id).map_err(|e| e.path(&change.path))?;
+    let extents = place.opened.files.allocation(change.id).map_err(|e| e.path(&change.path))?;
+    let compressed = compressed::is_compressed(place.opened, change.id)?;
+    let writes = match compressed {
+        true => compressed::zeros(place.opened, &extents)?,
+        false => zeros(place, &extents)?,
+    };
+    Ok(Action {
+        volume: plan.volume(place.volume),
+        exam_volume: place.exam_volume,
+        path: change.path.clone(),
+        id: change.id,
+        extents,
+        compressed,
+        before: Some(change.digests.sha256),
+        changes: vec![(Change::File(change.clone()), vec![asked])],
+        kind: ActionKind::MakeInert,
+        writes,
+    })
+}
+
+/// The writes that make a plain file inert.
+fn zeros(place: &Place<'_>, extents: &Extents) -> Result<Vec<Write>> {
     // Behind the initialised size the file reads as zeros already, and nothing of it is on the disk.
     let end = extents.size.min(extents.initialised);
     let whole = end - end % SECTOR;
@@ -407,17 +431,7 @@ fn make_inert(
             after: Content::Bytes(after),
         });
     }
-    Ok(Action {
-        volume: plan.volume(place.volume),
-        exam_volume: place.exam_volume,
-        path: change.path.clone(),
-        id: change.id,
-        extents,
-        before: Some(change.digests.sha256),
-        changes: vec![(Change::File(change.clone()), vec![asked])],
-        kind: ActionKind::MakeInert,
-        writes,
-    })
+    Ok(writes)
 }
 
 fn to_edit(change: &ValueChange) -> Edit {
@@ -510,6 +524,7 @@ fn edit_hive(
         path: exam.facts.path.clone(),
         id: exam.facts.id,
         extents,
+        compressed: false,
         before,
         changes: kept.into_iter().map(|(change, asked)| (Change::Value(change), asked)).collect(),
         kind: ActionKind::EditHive { edits, expected_tree: expected, problems },

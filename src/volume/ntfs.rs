@@ -16,7 +16,7 @@ use super::mft::{Met, Mft};
 use super::paths::Parents;
 use super::recognise::Geometry;
 use super::record::{Attribute, Body, Name, Namespace, Record, data_flag, kind, text};
-use super::{Extents, ReadAt, SECTOR, proof, second};
+use super::{Extents, ReadAt, SECTOR, log_file, proof, second};
 use crate::change::{FileId, VolumeId};
 use crate::error::{Error, Result};
 use crate::path::WinPath;
@@ -132,6 +132,10 @@ impl FileSystem for NtfsVolume {
         self.dirty
     }
 
+    fn unclean_log(&self) -> Option<String> {
+        log_file::unclean(&self.mft)
+    }
+
     fn scan(
         &self,
         wanted: &mut dyn FnMut(&Candidate<'_>) -> bool,
@@ -203,13 +207,34 @@ impl FileSystem for NtfsVolume {
     fn extents(&self, id: FileId) -> Result<Extents> {
         let doing = format!("find the data runs of {id}");
         let content = self.content(id)?;
-        let why = match storage_of(content.is_resident(), content.flags, content.in_extension) {
-            Storage::Plain => return content.extents(&self.mft).map_err(|error| error.within(doing)),
-            Storage::Resident => "it is resident: its bytes stand in the MFT record itself".to_owned(),
-            Storage::AttributeList(words) => words,
-            other => format!("it is {other}"),
+        let (why, hint) = match storage_of(content.is_resident(), content.flags, content.in_extension) {
+            // Runs of extension records are as good as others: they tile the file, their sum is what is allocated, and the
+            // proof before the first write finds each of them in a record of this file.
+            Storage::Plain | Storage::AttributeList(_) => {
+                return content.extents(&self.mft).map_err(|error| error.within(doing));
+            }
+            Storage::Resident => ("it is resident: its bytes stand in the MFT record itself", DELETE),
+            Storage::Compressed => {
+                ("it is compressed", "have Windows uncompress it (compact /u), then scan again")
+            }
+            Storage::Sparse => ("it is sparse: parts of it lie nowhere on the disk", DELETE),
+            Storage::Encrypted => ("it is encrypted (EFS)", DECRYPT),
         };
-        Err(Error::refused(doing, why))
+        Err(Error::refused(doing, why).hint(hint))
+    }
+
+    fn allocation(&self, id: FileId) -> Result<Extents> {
+        let content = self.content(id)?;
+        let storage = storage_of(content.is_resident(), content.flags, false);
+        if storage != Storage::Compressed {
+            return self.extents(id);
+        }
+        let doing = format!("find the clusters of {id}");
+        if content.in_extension {
+            let why = "it is compressed, and its data runs stand in extension records";
+            return Err(Error::refused(doing, why).hint(DELETE));
+        }
+        content.packed_extents(&self.mft).map_err(|error| error.within(doing))
     }
 
     fn record_bytes(&self, id: FileId) -> Result<Vec<u8>> {
@@ -229,6 +254,9 @@ impl FileSystem for NtfsVolume {
         second::read_again(self.mft.device.clone(), id, max)
     }
 }
+
+const DELETE: &str = "delete it on its own Windows before that meets a network";
+const DECRYPT: &str = "only its owner can read it: delete it, or decrypt it (cipher /d), on its own Windows before that meets a network";
 
 fn gone(id: FileId) -> Error {
     Error::refused(format!("read {id}"), "it is no longer there, or is another file by now")
