@@ -372,7 +372,8 @@ fn make_inert(
             format!("at {size} bytes it is larger than any worm; more than {MAX_QUARANTINE} are not taken");
         return Err(Error::refused("quarantine the file", why).path(&change.path));
     }
-    let extents = place.opened.files.allocation(change.id).map_err(|e| e.path(&change.path))?;
+    let by_hand = "delete it by hand on its own Windows, kept off every network";
+    let extents = place.opened.files.allocation(change.id).map_err(|e| e.path(&change.path).hint(by_hand))?;
     let compressed = compressed::is_compressed(place.opened, change.id)?;
     let writes = match compressed {
         true => compressed::zeros(place.opened, &extents)?,

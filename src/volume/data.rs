@@ -19,6 +19,8 @@ const EXTENSION_LIMIT: usize = 4096;
 const PIECE: u64 = 1 << 20;
 /// Holes of this many bytes are read whatever the volume's size.
 const HOLES: u64 = 1 << 30;
+/// What can be done about EFS.
+pub(super) const DECRYPT: &str = "only its owner can read it: on its own Windows, kept off every network, decrypt it (cipher /d) or delete it";
 /// The only method of compression that NTFS has.
 const LZNT1: u16 = 1;
 
@@ -259,7 +261,8 @@ impl Content {
             return take(bytes);
         }
         if self.flags & data_flag::ENCRYPTED != 0 {
-            return Err(Error::refused("read the data", "it is encrypted (EFS)"));
+            let error = Error::refused("read the data", "it is encrypted (EFS)");
+            return Err(error.hint(DECRYPT));
         }
         let cluster = mft.geometry.cluster;
         self.check(&mft.geometry)?;

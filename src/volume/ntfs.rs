@@ -207,20 +207,19 @@ impl FileSystem for NtfsVolume {
     fn extents(&self, id: FileId) -> Result<Extents> {
         let doing = format!("find the data runs of {id}");
         let content = self.content(id)?;
-        let (why, hint) = match storage_of(content.is_resident(), content.flags, content.in_extension) {
-            // Runs of extension records are as good as others: they tile the file, their sum is what is allocated, and the
-            // proof before the first write finds each of them in a record of this file.
+        let refused = |why: &str| Error::refused(&doing, why);
+        Err(match storage_of(content.is_resident(), content.flags, content.in_extension) {
+            // Runs of extension records are as good as others: they tile the file, their sum is what is allocated, and
+            // the proof before the first write finds each of them in a record of this file.
             Storage::Plain | Storage::AttributeList(_) => {
                 return content.extents(&self.mft).map_err(|error| error.within(doing));
             }
-            Storage::Resident => ("it is resident: its bytes stand in the MFT record itself", DELETE),
-            Storage::Compressed => {
-                ("it is compressed", "have Windows uncompress it (compact /u), then scan again")
-            }
-            Storage::Sparse => ("it is sparse: parts of it lie nowhere on the disk", DELETE),
-            Storage::Encrypted => ("it is encrypted (EFS)", DECRYPT),
-        };
-        Err(Error::refused(doing, why).hint(hint))
+            Storage::Resident => refused("it is resident: its bytes stand in the MFT record itself"),
+            Storage::Compressed => refused("it is compressed")
+                .hint("have a Windows that does not use it uncompress it (compact /u), then scan again"),
+            Storage::Sparse => refused("it is sparse: parts of it may lie nowhere on the disk"),
+            Storage::Encrypted => refused("it is encrypted (EFS)").hint(data::DECRYPT),
+        })
     }
 
     fn allocation(&self, id: FileId) -> Result<Extents> {
@@ -232,7 +231,7 @@ impl FileSystem for NtfsVolume {
         let doing = format!("find the clusters of {id}");
         if content.in_extension {
             let why = "it is compressed, and its data runs stand in extension records";
-            return Err(Error::refused(doing, why).hint(DELETE));
+            return Err(Error::refused(doing, why));
         }
         content.packed_extents(&self.mft).map_err(|error| error.within(doing))
     }
@@ -254,9 +253,6 @@ impl FileSystem for NtfsVolume {
         second::read_again(self.mft.device.clone(), id, max)
     }
 }
-
-const DELETE: &str = "delete it on its own Windows before that meets a network";
-const DECRYPT: &str = "only its owner can read it: delete it, or decrypt it (cipher /d), on its own Windows before that meets a network";
 
 fn gone(id: FileId) -> Error {
     Error::refused(format!("read {id}"), "it is no longer there, or is another file by now")
