@@ -343,23 +343,30 @@ fn in_pieces(root: &Path, path: &str, length: usize) {
     fs::remove_file(root.join("more")).unwrap();
 }
 
+/// Gives a file so many streams that its unnamed $DATA stands in an extension record.
+fn with_an_attribute_list(root: &Path, path: &str) {
+    let bytes = fs::read(root.join(path)).unwrap();
+    fs::remove_file(root.join(path)).unwrap();
+    for stream in 0..80 {
+        fs::write(root.join(format!("{path}:stream{stream}")), noise(300)).unwrap();
+    }
+    fs::write(root.join(path), bytes).unwrap();
+}
+
+#[track_caller]
+fn must_have_an_attribute_list(case: &Case, path: &str) {
+    let text = attributes(case, path);
+    assert!(text.contains("$ATTRIBUTE_LIST"), "{path}: {text}");
+}
+
 #[test]
 fn hives_and_worms_with_an_attribute_list_are_cured_and_taken_back() {
     let Some(mut case) = Case::with(&["--files", "60", "--size", "48M"]) else { return };
     case.mounted(true, |root| {
-        in_pieces(root, SOFTWARE, 2 << 20);
-        let worm = fs::read(root.join(WORM)).unwrap();
-        fs::remove_file(root.join(WORM)).unwrap();
-        for stream in 0..80 {
-            fs::write(root.join(format!("{WORM}:stream{stream}")), noise(300)).unwrap();
-        }
-        fs::write(root.join(WORM), worm).unwrap();
+        [WORM, SOFTWARE, SYSTEM].iter().for_each(|path| with_an_attribute_list(root, path))
     });
     case.settle();
-    for path in [SOFTWARE, WORM] {
-        let text = attributes(&case, path);
-        assert!(text.contains("$ATTRIBUTE_LIST"), "{path}: {text}");
-    }
+    [WORM, SOFTWARE, SYSTEM].iter().for_each(|path| must_have_an_attribute_list(&case, path));
     let (worm, before) = (case.ntfscat(WORM), case.digests());
     let ran = case.scan().exits(1);
     case.must_be_as_at_first(&ran);
@@ -379,4 +386,92 @@ fn hives_and_worms_with_an_attribute_list_are_cured_and_taken_back() {
     case.must_hold(&image, &ran, "the journal to lead to the disk after");
     let ran = case.undo(&[]).exits(0);
     case.must_be_as_at_first(&ran);
+}
+
+/// Its runs are known, but the second reader cannot follow them: nothing that is written could be verified.
+#[test]
+fn a_hive_whose_runs_stand_in_several_records_is_read_and_not_written() {
+    let Some(mut case) = Case::with(&["--files", "60", "--size", "48M"]) else { return };
+    case.mounted(true, |root| in_pieces(root, SOFTWARE, 2 << 20));
+    case.settle();
+    must_have_an_attribute_list(&case, SOFTWARE);
+    assert_eq!(case.ntfscat(SOFTWARE).len(), 2 << 20);
+    case.scan().exits(1).says(RUN_VALUE);
+    must_refuse(&case, &["software", "second reader"]);
+}
+
+/// Both restart pages of a log of `size` bytes that Windows left open, as it writes them.
+fn unclean_log(disk: &mut [u8], place: usize, size: u64) {
+    for (page, lsn) in [(place, 7_u64), (place + 4096, 6)] {
+        let page = &mut disk[page..page + 4096];
+        page.fill(0);
+        page[..8].copy_from_slice(b"RSTR\x1e\0\x09\0");
+        page[16..24].copy_from_slice(&[0, 16, 0, 0, 0, 16, 0, 0]);
+        page[24..30].copy_from_slice(&[0x30, 0, 1, 0, 1, 0]);
+        page[0x30..0x38].copy_from_slice(&lsn.to_le_bytes());
+        // One client, which has the log open.
+        page[0x38..0x40].copy_from_slice(&[1, 0, 0xff, 0xff, 0, 0, 0, 0]);
+        page[0x40] = u8::try_from(67 - (64 - size.leading_zeros())).unwrap();
+        page[0x44..0x48].copy_from_slice(&[0xd0, 0, 0x30, 0]);
+        page[0x48..0x50].copy_from_slice(&size.to_le_bytes());
+        page[0x54..0x58].copy_from_slice(&[0x30, 0, 0x40, 0]);
+        page[0x68..0x70].copy_from_slice(&lsn.to_le_bytes());
+        page[0x70..0x74].fill(0xff);
+        page[0x7c] = 8;
+        for (at, unit) in "NTFS".encode_utf16().enumerate() {
+            page[0x80 + at * 2..0x82 + at * 2].copy_from_slice(&unit.to_le_bytes());
+        }
+        page[0x1e..0x20].copy_from_slice(&[5, 0]);
+        for end in (512..=4096).step_by(512) {
+            page[end - 2..end].copy_from_slice(&[5, 0]);
+        }
+    }
+}
+
+#[test]
+fn an_unclean_log_is_told_and_is_no_obstacle() {
+    for options in [
+        &["--files", "60", "--size", "24M"][..],
+        &["--files", "60", "--size", "24M", "--infect", "none", "--patched"],
+    ] {
+        let Some(case) = Case::with(options) else { return };
+        let ran = case.scan();
+        assert!(!ran.stdout.contains("$LogFile"), "an emptied log is clean: {}", ran.stdout);
+        let is_infected = options.len() == 4;
+        if !is_infected {
+            // The hole closed: nothing is left to be said but what the log makes of it.
+            case.clean(&[]).exits(0);
+        }
+        let mut disk = case.bytes();
+        // $LogFile has record 2, and mkntfs fills it with 0xff: its $DATA tells where.
+        let is_it =
+            |at: &usize| disk[*at..].starts_with(b"FILE") && disk[at + 0x2c..at + 0x30] == [2, 0, 0, 0];
+        let record = (START..disk.len()).step_by(SECTOR).find(is_it).unwrap();
+        let data = data_attribute(&disk, record);
+        let pairs = data + u16_of(&disk, data + 32);
+        let (counts, places) = (usize::from(disk[pairs] & 15), usize::from(disk[pairs] >> 4));
+        let lcn = disk[pairs + 1 + counts..][..places]
+            .iter()
+            .rev()
+            .fold(0, |sum, &byte| sum << 8 | usize::from(byte));
+        let size = u64::from_le_bytes(disk[data + 48..data + 56].try_into().unwrap());
+        unclean_log(&mut disk, START + lcn * 4096, size);
+        let case = Case::of(disk);
+        // ntfs-3g's own judgement of it.
+        let volume = case.path("volume.img");
+        common::volume::extract(&case.disk, &volume);
+        let probe =
+            std::process::Command::new("ntfs-3g.probe").arg("--readwrite").arg(&volume).status().unwrap();
+        assert_eq!(probe.code(), Some(15), "ntfs-3g finds the journal unclean");
+        let ran = case.scan();
+        ran.says("$LogFile is unclean").says("Scan the disk again after Windows has started once");
+        if is_infected {
+            let ran = case.clean(&[]).exits(0);
+            ran.says("$LogFile is unclean").require(ran.at("/verdict") == "cleaned", "cleaned");
+            let ran = case.undo(&[]).exits(0);
+            case.must_be_as_at_first(&ran);
+        } else {
+            ran.require(ran.code == Some(0), "a clean disk");
+        }
+    }
 }

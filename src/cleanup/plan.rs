@@ -239,6 +239,17 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// Refuses a file that the second reader finds otherwise: what is written to it could not be verified afterwards.
+    fn agree(&self, id: FileId, sha256: Sha256, max: u64) -> Result<()> {
+        let theirs = self.opened.files.read_again(id, max)?;
+        if Sha256::of(&theirs) == sha256 {
+            return Ok(());
+        }
+        let why =
+            "a second reader of the volume finds other bytes in it, so what is written could not be verified";
+        Err(Error::refused("plan to write the file", why))
+    }
+
     /// One sector of the volume as it is now.
     fn read(&self, place: u64) -> Result<Vec<u8>> {
         let mut sector = vec![0; SECTOR as usize];
@@ -374,6 +385,7 @@ fn make_inert(
     }
     let by_hand = "delete it by hand on its own Windows, kept off every network";
     let extents = place.opened.files.allocation(change.id).map_err(|e| e.path(&change.path).hint(by_hand))?;
+    place.agree(change.id, change.digests.sha256, size).map_err(|e| e.path(&change.path).hint(by_hand))?;
     let compressed = compressed::is_compressed(place.opened, change.id)?;
     let writes = match compressed {
         true => compressed::zeros(place.opened, &extents)?,
@@ -463,6 +475,7 @@ fn edit_hive(
         ));
     }
     let extents = place.opened.files.extents(exam.facts.id).map_err(words)?;
+    place.agree(exam.facts.id, Sha256::of(&bytes), MAX_HIVE).map_err(words)?;
     // What the hive lacks comes first, from its log; the edits are made to the hive as it is then.
     let replay = hive_file::script(place.opened.files.as_ref(), &exam.facts.path, &bytes).map_err(words)?;
     let settle =
