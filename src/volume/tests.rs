@@ -13,6 +13,7 @@ use crate::change::FileId;
 use crate::path::WinPath;
 
 mod device;
+mod judged;
 
 const CLUSTERS: [u64; 3] = [512, 4096, 65536];
 
