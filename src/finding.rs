@@ -229,6 +229,8 @@ pub enum Subject {
         /// Digests as inspected.
         digests: Digests,
     },
+    /// Several values that only count together, as the changes that a cure would make.
+    Several(Vec<Change>),
 }
 
 impl Subject {
@@ -236,7 +238,7 @@ impl Subject {
     pub fn value_change(&self, edit: ValueEdit, purpose: Purpose) -> Option<Change> {
         let Self::Value { hive, key, name, data } = self else { return None };
         Some(Change::Value(ValueChange {
-            hive: *hive,
+            hive: hive.clone(),
             key: key.clone(),
             name: name.clone(),
             before: data.clone(),
