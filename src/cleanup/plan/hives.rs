@@ -144,6 +144,10 @@ fn edit_one(
     plan: &mut Plan,
 ) -> Result<(Option<Action>, Left), String> {
     let words = |error: Error| error.path(&exam.facts.path).to_string();
+    // One copy in memory at a time: a hive may be half of what the machine has.
+    if let Some(sha256) = exam.sha256 {
+        place.agree(exam.facts.id, sha256, MAX_HIVE).map_err(words)?;
+    }
     let bytes = place.opened.files.read(exam.facts.id, MAX_HIVE).map_err(words)?;
     let before = Some(Sha256::of(&bytes));
     if exam.sha256 != before {
@@ -153,7 +157,6 @@ fn edit_one(
         ));
     }
     let extents = place.opened.files.extents(exam.facts.id).map_err(words)?;
-    place.agree(exam.facts.id, Sha256::of(&bytes), MAX_HIVE).map_err(words)?;
     // What the hive lacks comes first, from its log; the edits are made to the hive as it is then.
     let replay = hive_file::script(place.opened.files.as_ref(), &exam.facts.path, &bytes).map_err(words)?;
     let settle =
