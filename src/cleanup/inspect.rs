@@ -25,6 +25,8 @@ mod hives;
 pub const MAX_HIVE: u64 = 512 << 20;
 /// Where Windows 2000 and later keep the memory of a hibernated machine, in the root of any volume.
 const HIBERNATION_FILE: &str = "hiberfil.sys";
+/// What is said of every volume that Windows itself will still change at its next start.
+pub(super) const SCAN_AGAIN: &str = "scan again after that";
 /// A boot.ini larger than this is none.
 const MAX_BOOT_INI: u64 = 64 << 10;
 
@@ -172,9 +174,10 @@ fn inspect_files(
     exam.version = volume.version_in_words();
     exam.id = Some(volume.id(exam.start));
     if volume.is_dirty() {
-        exam.state.push(
-            "its dirty flag is set: Windows checks it at the next start; scan again after that".to_owned(),
-        );
+        exam.state.push(format!("its dirty flag is set: Windows checks it at the next start; {SCAN_AGAIN}"));
+    }
+    if let Some(why) = volume.unclean_log() {
+        exam.state.push(format!("{why}; Windows finishes its work there at the next start; {SCAN_AGAIN}"));
     }
     if volume.is_truncated() {
         exam.problem =
