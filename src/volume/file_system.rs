@@ -114,6 +114,12 @@ pub trait FileSystem: Send + Sync {
     /// Whether Windows will check the volume at its next start.
     fn is_dirty(&self) -> bool;
 
+    /// Why the file system's own log is unclean, in words: Windows has work to finish in it at its next start. None where it is
+    /// clean, or there is no log.
+    fn unclean_log(&self) -> Option<String> {
+        None
+    }
+
     /// Whether the device ends before the volume does: a truncated image, or a partition table that is wrong.
     fn is_truncated(&self) -> bool;
 
@@ -160,6 +166,15 @@ pub trait FileSystem: Send + Sync {
     /// id is no longer that file.
     fn extents(&self, id: FileId) -> Result<Extents>;
 
+    /// Where the bytes lie that make up a file's data: as [`Self::extents`]; of a compressed file all of its clusters,
+    /// one after the other, so that offsets count in what is allocated and not in the file.
+    ///
+    /// # Errors
+    /// As [`Self::extents`], but for compressed files.
+    fn allocation(&self, id: FileId) -> Result<Extents> {
+        self.extents(id)
+    }
+
     /// What names the file, exactly as it stands on the device: NTFS its base MFT record, fix-ups not applied; FAT its
     /// directory entries, those of the long name first.
     ///
@@ -175,7 +190,8 @@ pub trait FileSystem: Send + Sync {
     fn prove_unshared(&self, plan: &[(FileId, Range<u64>)], progress: &mut dyn FnMut(u64, u64))
     -> Result<()>;
 
-    /// The whole data of a file of at most `max` bytes, as a reader finds it that is not ours.
+    /// The whole data of a file of at most `max` bytes, as a reader finds it that is not ours. Of a compressed file, that reader
+    /// finds the record and its clusters, and our decoder reads them.
     ///
     /// # Errors
     /// The id is another file by now; that reader cannot read it; the file is larger.
