@@ -64,8 +64,11 @@ fn read_with<'a>(
     open_volume(Arc::new(overlay), recognised)?.read(id, max)
 }
 
-/// The writes of a run to one file: place, the bytes before and after.
-fn writes_of(held: &RunOnDisk, index: usize) -> Result<Vec<(u64, Vec<u8>, Vec<u8>)>> {
+/// One write of a run: its place in the volume, the bytes before and after.
+type Written = (u64, Vec<u8>, Vec<u8>);
+
+/// The writes of a run to one file.
+fn writes_of(held: &RunOnDisk, index: usize) -> Result<Vec<Written>> {
     let sides = |intent: &Intent| {
         let before = intent.before.bytes(intent.length, &held.quarantine)?;
         Ok((intent.place, before, intent.after.bytes(intent.length, &held.quarantine)?))
