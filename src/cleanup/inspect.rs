@@ -134,14 +134,10 @@ fn inspect_volume(
         opened: None,
     };
     match recognised {
-        Recognised::Ntfs => {
+        Recognised::Ntfs | Recognised::Fat { .. } => {
             if let Err(error) = inspect_files(&mut exam, recognised, window, checks, sink) {
                 exam.problem = Some(error.to_string());
             }
-        }
-        Recognised::Fat { .. } => {
-            exam.problem =
-                Some("this version does not read FAT volumes; a Windows on it would not be seen".to_owned());
         }
         Recognised::BitLocker => {
             exam.problem = Some(
@@ -176,6 +172,7 @@ fn inspect_files(
             "its dirty flag is set: Windows checks it at the next start; scan again after that".to_owned(),
         );
     }
+    exam.state.extend(volume.state_in_words());
     if volume.is_truncated() {
         exam.problem =
             Some("the device ends before the volume does: parts of it could not be read".to_owned());
