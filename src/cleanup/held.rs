@@ -171,6 +171,9 @@ impl RunOnDisk {
         let Ok(now) = self.opened(exam, file).and_then(|opened| opened.files.extents(file.id)) else {
             return false;
         };
+        if matches!(file.id, FileId::Fat { .. }) && !matches!(self.same_file(exam, file), Ok(Some(_))) {
+            return false;
+        }
         let intents = self.journal.intents.iter().filter(|intent| intent.file == index);
         let mut sectors = intents.flat_map(|intent| intent.sectors());
         sectors.all(|place| {

@@ -251,7 +251,7 @@ mod tests {
             .map(|(index, piece)| {
                 let bytes: Vec<u8> = piece.iter().flat_map(|unit| unit.to_le_bytes()).collect();
                 let mut entry = vec![0; 32];
-                entry[0] = index as u8 + 1 | if index + 1 == count { 0x40 } else { 0 };
+                entry[0] = (index as u8 + 1) | if index + 1 == count { 0x40 } else { 0 };
                 entry[1..11].copy_from_slice(&bytes[..10]);
                 entry[11] = 0x0f;
                 entry[13] = checksum(short);

@@ -75,7 +75,7 @@ fn make_sample((bits, cluster, size): (u64, u64, u64)) -> Sample {
     let long = tree.join("Dokumente und Einstellungen ÄÖÜ Ж");
     std::fs::create_dir(&long).unwrap();
     std::fs::write(long.join("a long name.txt"), b"small").unwrap();
-    std::fs::write(long.join(format!("{} the longest.txt", "n".repeat(180))), b"longest").unwrap();
+    std::fs::write(long.join(format!("{} the longest.txt", "n".repeat(100))), b"longest").unwrap();
     let deep = (0..20).fold(tree.join("deep"), |path, i| path.join(format!("folder {i}")));
     std::fs::create_dir_all(&deep).unwrap();
     std::fs::write(deep.join("at the bottom"), pattern(9, 3000)).unwrap();

@@ -73,7 +73,8 @@ fn random_damage_is_survived() {
     };
     let begun = Instant::now();
     let (mut read, mut slowest, mut refused) = (0, Duration::ZERO, 0);
-    for kind in SMALL {
+    // A volume of FAT32 has 65 525 clusters at least, and each round reads its FATs some times over.
+    for (kind, rounds) in SMALL.into_iter().zip([5000, 4000, 1000]) {
         let (bytes, volume) = in_memory(kind);
         let bytes = Arc::new(bytes);
         let (worm, hive) = (find(&volume, WORM), find(&volume, HIVE));
@@ -94,7 +95,7 @@ fn random_damage_is_survived() {
             .chain([parts(worm.id).0 as usize / 512 * 512, geometry.root as usize])
             .collect();
         let used = (geometry.cluster_at(plan[0].1.start).unwrap() as usize + 50) * kind.0 as usize / 8;
-        for round in 0..3334 {
+        for round in 0..rounds {
             let changed = (0..1 + random(6))
                 .map(|_| {
                     let at = match (round + random(2)) % 4 {
