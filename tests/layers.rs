@@ -33,6 +33,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli", "main"]),
     ("clap_mangen", &["cli", "main"]),
     ("crossterm", &["tui"]),
+    ("fatfs", &["volume"]),
     ("flate2", &["store"]),
     ("md5", &["digest"]),
     ("nt_hive", &["hive"]),

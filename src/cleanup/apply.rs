@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
 
-use crate::change::hex_bytes;
+use crate::change::{FileId, hex_bytes};
 use crate::cleanup::discover::Patient;
 use crate::cleanup::inspect::{Exam, Opened};
 use crate::cleanup::plan::{Action, ActionKind, ConfirmedPlan, Content, Plan};
@@ -117,7 +117,7 @@ pub fn store_needs(plan: &Plan, patient: &Patient, exam: &Exam) -> Result<(u64, 
         header.stored.push(StoredFile { name: format!("quarantine/{}", name_of(index)).into(), sha256 });
     }
     let journal = Journal::length(&header, &plan.intents(run_id))?;
-    // The manifest holds an MFT record in hex beside a few names; README and report are small.
+    // The manifest holds an MFT record or directory entries in hex beside a few names; README and report are small.
     let quarantine: u64 = inert().map(|action| action.extents.size + (16 << 10)).sum();
     let without = journal + quarantine + (256 << 10);
     let backups: u64 = backup_sources(plan, exam).map(|(_, _, size)| size + (4 << 10)).sum();
@@ -276,7 +276,8 @@ fn prepare(
         let opened =
             opened.ok_or_else(|| Error::refused("quarantine the file", "its volume was not opened"))?;
         let facts = opened.files.facts(action.id)?.ok_or_else(|| {
-            Error::refused("quarantine the file", "its MFT record is no longer that file").path(&action.path)
+            Error::refused("quarantine the file", "its MFT record or directory entry is no longer that file")
+                .path(&action.path)
         })?;
         let bytes = opened.files.read(action.id, action.extents.size).map_err(|e| e.path(&action.path))?;
         let content = crate::digest::Digests::of(&bytes);
@@ -291,6 +292,11 @@ fn prepare(
             .path(&action.path)
             .hint("the file has changed since it was inspected; scan again"));
         }
+        let record = hex_bytes::encode(&opened.files.record_bytes(action.id)?);
+        let (mft_record, directory_entries) = match action.id {
+            FileId::Ntfs { .. } => (Some(record), None),
+            FileId::Fat { .. } => (None, Some(record)),
+        };
         let entry = Entry {
             name: name_of(index),
             paths: facts.paths,
@@ -300,7 +306,8 @@ fn prepare(
             times: facts.times,
             attributes: facts.attributes,
             streams: facts.streams,
-            mft_record: hex_bytes::encode(&opened.files.record_bytes(action.id)?),
+            mft_record,
+            directory_entries,
         };
         stored.push(run.keep(&entry, &bytes)?);
         quarantine.add(run.id(), &entry.name, bytes);

@@ -180,7 +180,7 @@ fn inspect_volume(
         opened: None,
     };
     match recognised {
-        Recognised::Ntfs => {
+        Recognised::Ntfs | Recognised::Fat { .. } => {
             let member = raid::md(window.as_ref());
             if let Err(error) = inspect_files(&mut exam, recognised, window, checks, sink) {
                 forbid(&mut exam, hibernation::not_established(recognised, &error.to_string()));
@@ -193,10 +193,6 @@ fn inspect_volume(
                 Some(member) => forbid(&mut exam, Some(member.forbids())),
                 None => {}
             }
-        }
-        Recognised::Fat { .. } => {
-            exam.problem =
-                Some("this version does not read FAT volumes; a Windows on it would not be seen".to_owned());
         }
         Recognised::BitLocker => {
             exam.problem = Some(
@@ -238,6 +234,7 @@ fn inspect_files(
     if let Some(why) = volume.unclean_log() {
         exam.state.push(format!("{why}; Windows finishes its work there at the next start; {SCAN_AGAIN}"));
     }
+    exam.state.extend(volume.state_in_words());
     if volume.is_truncated() {
         exam.problem =
             Some("the device ends before the volume does: parts of it could not be read".to_owned());

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Extents, Name, NtfsVolume, ReadAt, Recognised};
+use super::{Extents, FatVolume, Name, NtfsVolume, ReadAt, Recognised};
 use crate::change::{FileId, VolumeId};
 use crate::error::{Error, Result};
 use crate::path::WinPath;
@@ -67,9 +67,10 @@ pub struct FileFacts {
     pub initialised: u64,
     /// Where the unnamed $DATA is.
     pub storage: Storage,
-    /// Attributes (read-only 1, hidden 2, system 4 and so on) of $STANDARD_INFORMATION.
+    /// Attributes (read-only 1, hidden 2, system 4 and so on) of $STANDARD_INFORMATION or the directory entry.
     pub attributes: u32,
-    /// Created, modified, record changed, accessed: units of 100 ns since 1601.
+    /// Created, modified, record changed, accessed: units of 100 ns since 1601, in UTC on NTFS, and on FAT as the clock
+    /// on the wall showed it (no record changed: 0; a day alone as accessed).
     pub times: [u64; 4],
     /// Names of its other $DATA streams.
     pub streams: Vec<String>,
@@ -118,6 +119,11 @@ pub trait FileSystem: Send + Sync {
     /// clean, or there is no log.
     fn unclean_log(&self) -> Option<String> {
         None
+    }
+
+    /// What else is particular about how the volume was left, in words; it may read for that.
+    fn state_in_words(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Whether the device ends before the volume does: a truncated image, or a partition table that is wrong.
@@ -205,6 +211,7 @@ pub trait FileSystem: Send + Sync {
 pub fn open_volume(device: Arc<dyn ReadAt>, recognised: Recognised) -> Result<Box<dyn FileSystem>> {
     match recognised {
         Recognised::Ntfs => Ok(Box::new(NtfsVolume::open(device)?)),
+        Recognised::Fat { .. } => Ok(Box::new(FatVolume::open(device)?)),
         other => Err(Error::refused("open the volume", format!("{other} is not read by this version"))),
     }
 }
