@@ -285,7 +285,7 @@ fn install_report(
     InstallReport {
         volume: VolumeReport::of(volume),
         system_root: install.evidence.root.to_string(),
-        product: identity.product.clone(),
+        product: identity.product_name(),
         product_type: identity.product_type,
         version: identity.version.clone(),
         build: identity.build.clone(),

@@ -26,6 +26,13 @@ impl Select {
         Ok(Self { current: number("Current")?, default: number("Default")? })
     }
 
+    /// The sets that matter to an offline Windows, each once: the one in use when it ran last, then the one that it
+    /// starts with next.
+    pub fn sets(&self) -> Vec<u32> {
+        let next = self.default.filter(|default| self.current != Some(*default));
+        self.current.into_iter().chain(next).collect()
+    }
+
     /// Path of a set's key: `ControlSet001` for 1.
     pub fn path(number: u32) -> RegPath {
         RegPath::new(&format!("ControlSet{number:03}"))
@@ -34,5 +41,26 @@ impl Select {
     /// Path of a key in the set that the next start uses.
     pub fn in_default(&self, below: &str) -> Option<RegPath> {
         self.default.map(|number| Self::path(number).join(below))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_set_that_matters_is_named_once() {
+        let sets = |current, default| Select { current, default }.sets();
+        assert_eq!(sets(Some(1), Some(1)), [1]);
+        assert_eq!(sets(Some(1), Some(3)), [1, 3]);
+        assert_eq!(sets(None, Some(2)), [2]);
+        assert_eq!(sets(Some(2), None), [2]);
+        assert!(sets(None, None).is_empty());
+        assert_eq!(Select::path(12).as_str(), "ControlSet012");
+        let select = Select { current: Some(1), default: Some(2) };
+        assert_eq!(
+            select.in_default("Control\\Windows"),
+            Some(RegPath::new("ControlSet002\\Control\\Windows"))
+        );
     }
 }

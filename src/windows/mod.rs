@@ -4,5 +4,6 @@
 pub mod boot_ini;
 pub mod command_line;
 pub mod control_set;
+pub mod file_version;
 pub mod install;
 pub mod pending;
