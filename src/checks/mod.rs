@@ -5,17 +5,19 @@
 
 mod autostart;
 mod dcom;
+mod patch;
 mod worm_file;
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::change::{Change, HiveRole, ValueData};
+use crate::change::{Change, FileId, HiveRole, ValueData};
 use crate::digest::Digests;
 use crate::finding::{CheckName, Finding};
 use crate::path::{RegPath, WinPath, fold_name};
 use crate::policy::Policy;
 use crate::threat::Signatures;
 use crate::volume::FileFacts;
+use crate::windows::file_version::FileVersion;
 use crate::windows::install::Identity;
 
 /// What a check wants to know.
@@ -27,6 +29,8 @@ pub struct Wants {
     pub sizes: HashSet<u64>,
     /// Keys, with all their values.
     pub keys: Vec<(HiveRole, RegPath)>,
+    /// Programs whose version is asked for, by their paths below the system root.
+    pub programs: Vec<WinPath>,
 }
 
 impl Wants {
@@ -38,6 +42,7 @@ impl Wants {
             all.names.extend(wants.names);
             all.sizes.extend(wants.sizes);
             all.keys.extend(wants.keys);
+            all.programs.extend(wants.programs);
         }
         all
     }
@@ -91,6 +96,15 @@ impl KeyEvidence {
     }
 }
 
+/// A program whose version was asked for, and that is there.
+#[derive(Clone, Debug)]
+pub struct ProgramEvidence {
+    /// Its identity; none where the directories could not be searched for it.
+    pub id: Option<FileId>,
+    /// Its version, or why that could not be read.
+    pub version: Result<FileVersion, String>,
+}
+
 /// All that one pass found out about one install. No judgement reads again after it.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
@@ -104,6 +118,8 @@ pub struct Evidence {
     pub unread_hives: BTreeMap<HiveRole, String>,
     /// The wanted files.
     pub files: Vec<FileEvidence>,
+    /// The wanted programs that are there, by their paths below the system root.
+    pub programs: BTreeMap<WinPath, ProgramEvidence>,
 }
 
 impl Evidence {
@@ -132,5 +148,6 @@ pub fn all(signatures: &Signatures) -> Vec<Box<dyn Check + '_>> {
         Box::new(autostart::Autostart { signatures }),
         Box::new(worm_file::WormFile { signatures }),
         Box::new(dcom::Dcom),
+        Box::new(patch::Patch),
     ]
 }

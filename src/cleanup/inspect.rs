@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::change::{HiveRole, VolumeId};
-use crate::checks::{Check, Content, Evidence, FileEvidence, KeyEvidence, Wants};
+use crate::checks::{Check, Content, Evidence, FileEvidence, KeyEvidence, ProgramEvidence, Wants};
 use crate::cleanup::discover::Patient;
 use crate::cleanup::hive_file::{self, HiveFile, Replayed};
 use crate::digest::{Hasher, Sha256};
@@ -15,10 +15,9 @@ use crate::finding::Finding;
 use crate::hive::check::{Class, Problem, check};
 use crate::path::{RegPath, WinPath, same_name};
 use crate::volume::{FileFacts, FileSystem, ReadAt, Recognised, Window, open_volume, recognise};
-use crate::windows::boot_ini;
 use crate::windows::control_set::Select;
 use crate::windows::install::{config_hive, may_be_config_hive};
-use crate::windows::pending;
+use crate::windows::{boot_ini, file_version, pending};
 
 /// A hive larger than this is not read: the largest real ones are far below (the registry of these Windows lives in
 /// the paged pool), so it is damage or an attack on the tool's memory.
@@ -27,6 +26,8 @@ pub const MAX_HIVE: u64 = 512 << 20;
 const HIBERNATION_FILE: &str = "hiberfil.sys";
 /// A boot.ini larger than this is none.
 const MAX_BOOT_INI: u64 = 64 << 10;
+/// A program larger than this is not read for its version: those that are asked for have about 1 MiB.
+const MAX_PROGRAM: u64 = 16 << 20;
 
 /// What inspecting one patient found.
 pub struct Exam {
@@ -242,12 +243,14 @@ fn inspect_files(
             });
         }
         install.read_hives(volume.as_ref(), hives, &wants);
+        install.read_programs(volume.as_ref(), &wants);
         for file in scan.files.iter().filter(mine) {
             if file.paths.iter().any(|path| wants.file(path.file_name(), file.size)) {
                 let content = read_content(volume.as_ref(), file).map_err(|error| error.to_string());
                 install.evidence.files.push(FileEvidence { facts: file.clone(), content });
             }
         }
+        install.notes.extend(install.evidence.identity.contradictions.iter().cloned());
         sink(Event::Install {
             root: install.evidence.root.to_string(),
             product: install.evidence.identity.title(),
@@ -303,6 +306,23 @@ impl InstallExam {
                 exam.unwritable.get_or_insert(error.to_string());
             }
             self.hives.insert(role, exam);
+        }
+    }
+
+    /// Reads the versions of the wanted programs: those that Windows loads, so by the directories.
+    fn read_programs(&mut self, volume: &dyn FileSystem, wants: &Wants) {
+        for below in &wants.programs {
+            let path = self.evidence.root.join(below.as_str());
+            let (id, version) = match volume.find(&path) {
+                Ok(None) => continue,
+                Ok(Some(facts)) => {
+                    let read = volume.read(facts.id, MAX_PROGRAM);
+                    (Some(facts.id), read.and_then(|bytes| file_version::read(&bytes)))
+                }
+                Err(error) => (None, Err(error)),
+            };
+            let version = version.map_err(|error| error.path(&path).to_string());
+            self.evidence.programs.insert(below.clone(), ProgramEvidence { id, version });
         }
     }
 

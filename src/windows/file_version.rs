@@ -63,7 +63,7 @@ pub fn read(bytes: &[u8]) -> Result<FileVersion> {
         return Err(Error::refused(DOING, format!("it is a program for another processor ({machine:#x})")));
     }
     let place =
-        file.data_directory(IMAGE_DIRECTORY_ENTRY_RESOURCE.into()).map(|place| place.virtual_address.get(LE));
+        file.data_directory(IMAGE_DIRECTORY_ENTRY_RESOURCE).map(|place| place.virtual_address.get(LE));
     let Some(rva) = place.filter(|rva| *rva != 0) else { return Err(missing("it has no resources")) };
     let sections = file.section_table();
     // From there to the end of its section, whichever that is: the size in the data directory is often wrong.
