@@ -26,16 +26,15 @@ impl Select {
         Ok(Self { current: number("Current")?, default: number("Default")? })
     }
 
-    /// The sets that matter to an offline Windows, each once: the one in use when it ran last, then the one that it
-    /// starts with next.
-    pub fn sets(&self) -> Vec<u32> {
-        let next = self.default.filter(|default| self.current != Some(*default));
-        self.current.into_iter().chain(next).collect()
-    }
-
     /// Path of a set's key: `ControlSet001` for 1.
     pub fn path(number: u32) -> RegPath {
         RegPath::new(&format!("ControlSet{number:03}"))
+    }
+
+    /// The sets that count: the one that ran last and the one that starts next, each once.
+    pub fn sets(&self) -> impl Iterator<Item = RegPath> {
+        let next = self.default.filter(|next| self.current != Some(*next));
+        self.current.into_iter().chain(next).map(Self::path)
     }
 
     /// Path of a key in the set that the next start uses.
@@ -50,11 +49,13 @@ mod tests {
 
     #[test]
     fn each_set_that_matters_is_named_once() {
-        let sets = |current, default| Select { current, default }.sets();
-        assert_eq!(sets(Some(1), Some(1)), [1]);
-        assert_eq!(sets(Some(1), Some(3)), [1, 3]);
-        assert_eq!(sets(None, Some(2)), [2]);
-        assert_eq!(sets(Some(2), None), [2]);
+        let sets = |current, default| Select { current, default }.sets().collect::<Vec<_>>();
+        let one = RegPath::new("ControlSet001");
+        let two = RegPath::new("ControlSet002");
+        assert_eq!(sets(Some(1), Some(1)), [one.clone()]);
+        assert_eq!(sets(Some(1), Some(2)), [one, two.clone()]);
+        assert_eq!(sets(None, Some(2)), [two.clone()]);
+        assert_eq!(sets(Some(2), None), [two]);
         assert!(sets(None, None).is_empty());
         assert_eq!(Select::path(12).as_str(), "ControlSet012");
         let select = Select { current: Some(1), default: Some(2) };

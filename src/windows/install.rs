@@ -10,20 +10,37 @@ use crate::path::{RegPath, WinPath, same_name};
 use crate::windows::control_set::Select;
 
 /// Names of the hive files below `system32\config`.
-const HIVES: [(&str, HiveRole); 2] = [("software", HiveRole::Software), ("system", HiveRole::System)];
+const HIVES: [(&str, HiveRole); 3] = [
+    ("software", HiveRole::Software),
+    ("system", HiveRole::System),
+    ("system.alt", HiveRole::SystemAlternate),
+];
+/// A user's hive in the folder of the profile.
+const USER_HIVE: &str = "ntuser.dat";
 
 /// The system root and the hive that a path names, if it is `ROOT\system32\config\software` or `...\system`, letters
 /// folded. ROOT is one folder in the volume's root, as every setup of these Windows makes it.
 pub fn config_hive(path: &WinPath) -> Option<(WinPath, HiveRole)> {
     let parts: Vec<&str> = path.parts().collect();
     let &[root, system32, config, file] = parts.as_slice() else { return None };
-    let role = HIVES.iter().find(|(name, _)| same_name(name, file))?.1;
+    let role = HIVES.iter().find(|(name, _)| same_name(name, file))?.1.clone();
     (same_name(system32, "system32") && same_name(config, "config")).then(|| (WinPath::new(root), role))
 }
 
-/// Whether a file of this name may be a hive that [`config_hive`] asks for.
-pub fn may_be_config_hive(name: &str) -> bool {
-    HIVES.iter().any(|(known, _)| same_name(known, name))
+/// Whether a path is that of a user's hive: `NTUSER.DAT` in a folder.
+pub fn is_user_hive(path: &WinPath) -> bool {
+    same_name(path.file_name(), USER_HIVE) && path.parts().count() > 1
+}
+
+/// Which hive a file is by its path, whichever install it belongs to.
+pub fn hive_role(path: &WinPath) -> Option<HiveRole> {
+    let user = || is_user_hive(path).then(|| HiveRole::User(path.clone()));
+    config_hive(path).map(|(_, role)| role).or_else(user)
+}
+
+/// Whether a file of this name may be a hive that [`config_hive`] or [`is_user_hive`] asks for.
+pub fn may_be_hive(name: &str) -> bool {
+    HIVES.iter().map(|(known, _)| *known).chain([USER_HIVE]).any(|known| same_name(known, name))
 }
 
 /// What kind of machine the product is.
@@ -155,11 +172,11 @@ impl Identity {
     /// # Errors
     /// One of the values is damaged.
     pub fn read_system(&mut self, system: &Hive, select: &Select) -> Result<()> {
-        let mut sets = select.sets().into_iter();
+        let mut sets = select.sets();
         let Some(first) = sets.next() else { return Ok(()) };
-        let told = OfSet::read(system, &Select::path(first))?;
+        let told = OfSet::read(system, &first)?;
         for other in sets {
-            let also = OfSet::read(system, &Select::path(other))?;
+            let also = OfSet::read(system, &other)?;
             // What the other set lacks altogether contradicts nothing.
             let differs = |a: Option<String>, b: Option<String>| a.is_some() && b.is_some() && a != b;
             let shown = |set: &OfSet| {
@@ -178,9 +195,9 @@ impl Identity {
                 if differs(here.clone(), there.clone()) {
                     self.contradictions.push(format!(
                         "{name} of {} is {}, and of {}, which starts next, {}",
-                        Select::path(first),
+                        first,
                         here.unwrap_or_default(),
-                        Select::path(other),
+                        other,
                         there.unwrap_or_default()
                     ));
                 }
@@ -217,6 +234,11 @@ impl Identity {
     pub fn is_terminal_server(&self) -> Option<bool> {
         let suites = self.suites.as_ref()?;
         Some(suites.iter().any(|suite| same_name(suite, "Terminal Server")))
+    }
+
+    /// Whether this Windows keeps a mirror of SYSTEM in SYSTEM.ALT: NT 4.0 and 2000 do, XP and later do not.
+    pub fn keeps_alternate(&self) -> bool {
+        matches!(self.version.as_deref(), Some("4.0" | "5.0"))
     }
 
     /// Whether this Windows acts on EnableDCOM: Windows 2000 does from Service Pack 3 on (KB825750, MS03-039), the

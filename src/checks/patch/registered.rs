@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Evidence;
 use crate::change::HiveRole;
+use crate::checks::{Evidence, KeyWant};
 use crate::path::RegPath;
 
 /// The updates that hold the fix: MS03-026, MS03-039, MS04-012 and what came after (MS05-012, MS05-051, MS06-018).
@@ -30,14 +30,14 @@ fn places() -> impl Iterator<Item = (&'static str, RegPath)> {
 }
 
 /// The keys to look for.
-pub(super) fn keys() -> Vec<(HiveRole, RegPath)> {
-    places().map(|(_, key)| (HiveRole::Software, key)).collect()
+pub(super) fn keys() -> Vec<KeyWant> {
+    places().map(|(_, key)| KeyWant::software(key.as_str())).collect()
 }
 
 /// The updates that the registry names as installed.
 pub(super) fn updates(evidence: &Evidence) -> BTreeSet<&'static str> {
     let installed = |key: &RegPath| {
-        evidence.key(HiveRole::Software, key).is_some_and(|key| {
+        evidence.key(&HiveRole::Software, key).is_some_and(|key| {
             // HotFix keys have a number that says so; one that was taken out again has 0.
             !matches!(key.value("Installed"), Some(Ok(data)) if data.dword() == Some(0))
         })

@@ -304,7 +304,7 @@ fn the_registry_is_told_and_never_decides() {
         assert_eq!(found, state);
         assert!(finding.why.contains(with), "{}", finding.why);
     }
-    let keys: Vec<String> = registered::keys().iter().map(|(_, key)| key.to_string()).collect();
+    let keys: Vec<String> = registered::keys().iter().map(|key| key.path.to_string()).collect();
     for known in [
         "Microsoft\\Windows NT\\CurrentVersion\\HotFix\\Q823980",
         "Microsoft\\Updates\\Windows 2000\\SP5\\KB824146",

@@ -185,7 +185,11 @@ fn the_set_in_use_is_believed_and_the_next_one_that_differs_is_told() {
 fn knows_a_config_hive_by_its_place() {
     let found = config_hive(&WinPath::new("WinXP\\SYSTEM32\\Config\\Software"));
     assert_eq!(found, Some((WinPath::new("WINXP"), HiveRole::Software)));
-    assert_eq!(config_hive(&WinPath::new("WINDOWS\\system32\\config\\system.alt")), None);
+    let found = config_hive(&WinPath::new("WINNT\\system32\\config\\system.ALT"));
+    assert_eq!(found, Some((WinPath::new("WINNT"), HiveRole::SystemAlternate)));
+    let user = WinPath::new("Documents and Settings\\x\\ntuser.dat");
+    assert_eq!(hive_role(&user), Some(HiveRole::User(user)));
+    assert_eq!(hive_role(&WinPath::new("ntuser.dat")), None);
     assert_eq!(config_hive(&WinPath::new("WINDOWS\\repair\\software")), None);
     assert_eq!(config_hive(&WinPath::new("a\\WINDOWS\\system32\\config\\system")), None);
 }
