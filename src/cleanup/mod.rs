@@ -8,6 +8,7 @@ pub mod discover;
 pub mod held;
 pub mod hive_file;
 pub mod inspect;
+mod installers;
 mod names;
 pub mod plan;
 pub mod report;

@@ -89,6 +89,8 @@ pub struct InstallReport {
     pub product: Option<String>,
     /// Kind of product.
     pub product_type: Option<crate::windows::install::ProductType>,
+    /// ProductSuite; null where it could not be read.
+    pub product_suites: Option<Vec<String>>,
     /// CurrentVersion.
     pub version: Option<String>,
     /// CurrentBuildNumber.
@@ -287,6 +289,7 @@ fn install_report(
         system_root: install.evidence.root.to_string(),
         product: identity.product_name(),
         product_type: identity.product_type,
+        product_suites: identity.suites.clone(),
         version: identity.version.clone(),
         build: identity.build.clone(),
         service_pack: identity.service_pack,

@@ -3,7 +3,7 @@
 //!
 //! Every number has a source; one that has none is [`Bar::Unknown`] and decides nothing. Sources: the file tables of
 //! MS04-012; for MS03-026 and MS03-039 the published checks of OVAL (definitions 20, 194, 264, 296, 1202, 1813, 2343,
-//! 4224) and Nessus (plug-in 11790); KB826955 and the bulletins for the service packs that contain the fix. The
+//! 4224) and Nessus (plug-in 11790); KB826955 and the bulletins for the service packs that contain the fixes. The
 //! revisions that XP and Server 2003 gave all their files, 0 at first, then 1106 (XP SP1), 2180 (XP SP2) and 1830 (2003
 //! SP1), are in Microsoft's debugger documentation and in every list of builds.
 
@@ -144,8 +144,8 @@ static XP_SP2: Branch = Branch {
     revisions: 2180..=u16::MAX,
     untouched: None,
     files: FILES,
-    bars: [[From(2180); 3], [From(2180); 3], NOTHING],
-    contains: Some("Service Pack 2 contains the fix (KB826955)"),
+    bars: [[From(2180); 3]; 3],
+    contains: Some("Service Pack 2 contains the fixes (KB826955, MS04-012)"),
 };
 
 static SERVER_2003: Branch = Branch {
@@ -168,8 +168,8 @@ static SERVER_2003_SP1: Branch = Branch {
     revisions: 1830..=u16::MAX,
     untouched: None,
     files: FILES,
-    bars: [[From(1830); 3], [From(1830); 3], NOTHING],
-    contains: Some("Service Pack 1 contains the fix (MS03-026)"),
+    bars: [[From(1830); 3]; 3],
+    contains: Some("Service Pack 1 contains the fixes (MS03-026, MS04-012)"),
 };
 
 /// Names of all files that any branch asks for.

@@ -119,8 +119,8 @@ const ROWS: &[Row] = &[
     (XP1, false, [1361, 1361, 1361], [NotEstablished, NotEstablished, Vulnerable]),
     (XP1, false, [2179, 2179, 2179], [Fixed; 3]),
     // XP SP2 and later contain it.
-    (XP2, false, [2180, 2180, 2180], [Fixed, Fixed, NotEstablished]),
-    (XP3, false, [5512, 5512, 5512], [Fixed, Fixed, NotEstablished]),
+    (XP2, false, [2180, 2180, 2180], [Fixed; 3]),
+    (XP3, false, [5512, 5512, 5512], [Fixed; 3]),
     // 2003: rpcrt4 59; 76; 137, 132, 138 or 141, 142, 139.
     (S2003, false, [0, 0, 0], [Vulnerable; 3]),
     (S2003, false, [58, 68, 68], [Vulnerable; 3]),
@@ -134,8 +134,8 @@ const ROWS: &[Row] = &[
     (S2003, false, [140, 141, 137], [Fixed, Fixed, Vulnerable]),
     // Between the two lines: neither file tells.
     (S2003, false, [141, 133, 139], [NotEstablished, NotEstablished, Vulnerable]),
-    (S2003_1, false, [1830, 1830, 1830], [Fixed, Fixed, NotEstablished]),
-    (S2003_1, false, [3959, 3959, 3959], [Fixed, Fixed, NotEstablished]),
+    (S2003_1, false, [1830, 1830, 1830], [Fixed; 3]),
+    (S2003_1, false, [3959, 3959, 3959], [Fixed; 3]),
 ];
 
 #[test]
