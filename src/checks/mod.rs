@@ -5,6 +5,7 @@
 
 mod autostart;
 mod dcom;
+mod packet_filter;
 mod patch;
 mod worm_file;
 
@@ -222,6 +223,7 @@ pub fn all(signatures: &Signatures) -> Vec<Box<dyn Check + '_>> {
         Box::new(autostart::Autostart { signatures }),
         Box::new(worm_file::WormFile { signatures }),
         Box::new(dcom::Dcom),
+        Box::new(packet_filter::PacketFilter),
         Box::new(patch::Patch),
     ]
 }
