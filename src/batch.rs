@@ -33,6 +33,7 @@ pub fn execute(options: &Options) -> Result<u8> {
     for file in &options.signatures {
         signatures.add_file(file)?;
     }
+    signatures.set_deep(options.deep);
     let mut reports = match &options.report_dir {
         Some(folder) => Some(ReportFiles::create(folder, Timestamp::now())?),
         None => None,
@@ -87,7 +88,12 @@ pub fn execute(options: &Options) -> Result<u8> {
                 treated.target.remarks.extend(warned.take().map(str::to_owned));
                 Ok(treated)
             }
-            Task::Scan | Task::ListRuns | Task::List | Task::Hive(_) => scan(patient, &settings, &mut show),
+            Task::Scan
+            | Task::ListRuns
+            | Task::List
+            | Task::Hive(_)
+            | Task::Signatures(_)
+            | Task::Filter(_) => scan(patient, &settings, &mut show),
         }
     })?;
     let text = if options.json { report.to_json()? } else { render(&report) };

@@ -11,8 +11,10 @@ use crate::policy::{Dcom, PacketFilter, Policy, Remove, RestorePoints, Suspects}
 use crate::store::Store;
 
 mod hive;
+mod tools;
 
 pub use hive::{Backup, HiveTask, HiveVerb, Target};
+pub use tools::{Direction, FilterTask, Format, SignaturesTask};
 
 /// Cleans an offline Windows disk of W32/Blaster: finds the Windows installs on it, shows what is wrong and what it
 /// would change, and after a yes removes the worm, disables DCOM, verifies, and can take it all back.
@@ -94,6 +96,8 @@ enum Command {
         store: StoreArg,
     },
     Hive(hive::HiveArgs),
+    Signatures(tools::SignaturesArgs),
+    Filter(tools::FilterArgs),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -111,9 +115,12 @@ struct Common {
     /// Write the report into this folder too, as NAME.json and NAME.txt; nothing is overwritten
     #[arg(long, value_name = "DIR")]
     report_dir: Option<PathBuf>,
-    /// Use the signatures of this TOML file beside the builtin ones; may be given several times
+    /// Use the signatures of this file beside the builtin ones: TOML, or a ClamAV hash set (.hdb, .hsb); may be given several times
     #[arg(long, value_name = "FILE")]
     signatures: Vec<PathBuf>,
+    /// Hash every program, not only files whose name or size a signature gives: finds copies of any size, takes as long as reading all programs
+    #[arg(long)]
+    deep: bool,
     /// How progress is shown on standard error
     #[arg(long, value_enum, default_value_t)]
     progress: ProgressArg,
@@ -230,6 +237,10 @@ pub enum Task {
     ListRuns,
     /// Do something with one hive file; no other option counts.
     Hive(HiveTask),
+    /// List or check signatures; no other option counts.
+    Signatures(SignaturesTask),
+    /// Print rules for a packet filter; no other option counts.
+    Filter(FilterTask),
 }
 
 /// Whether the plan is carried out.
@@ -256,6 +267,8 @@ pub struct Options {
     pub policy: Policy,
     /// More signatures.
     pub signatures: Vec<PathBuf>,
+    /// Hash every program.
+    pub deep: bool,
     /// Report as JSON on standard output.
     pub json: bool,
     /// Report into this folder.
@@ -281,6 +294,7 @@ impl Args {
             ask: Ask::Terminal,
             policy: Policy::default(),
             signatures: Vec::new(),
+            deep: false,
             json: false,
             report_dir: None,
             progress: Progress::Auto,
@@ -337,6 +351,8 @@ impl Args {
                 options.take_store(store)?;
             }
             Command::Hive(hive) => options.task = Task::Hive(hive.resolve()?),
+            Command::Signatures(signatures) => options.task = Task::Signatures(signatures.resolve()),
+            Command::Filter(filter) => options.task = Task::Filter(filter.resolve()),
         }
         Ok(Some(options))
     }
@@ -344,10 +360,11 @@ impl Args {
 
 impl Options {
     fn take_common(&mut self, common: Common) {
-        let Common { json, report_dir, signatures, progress, verbose, color } = common;
+        let Common { json, report_dir, signatures, deep, progress, verbose, color } = common;
         self.json = json;
         self.report_dir = report_dir;
         self.signatures = signatures;
+        self.deep = deep;
         self.progress = match progress.meaning() {
             Progress::Auto if verbose => Progress::Plain,
             named => named,
@@ -386,12 +403,15 @@ impl Options {
             Task::Clean => "clean",
             Task::Undo { .. } | Task::ListRuns => "undo",
             Task::Hive(_) => "hive",
+            Task::Signatures(_) => "signatures",
+            Task::Filter(_) => "filter",
         };
         serde_json::json!({
             "command": command,
             "dry_run": self.ask == Ask::DryRun,
             "policy": self.policy,
             "signatures": self.signatures,
+            "deep": self.deep,
             "store": self.store.root(),
             "run": match &self.task {
                 Task::Undo { which: Which::Run(id), .. } => Some(id.as_str()),

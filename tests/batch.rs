@@ -158,17 +158,6 @@ fn what_this_version_does_not_have_is_refused_in_words() {
 }
 
 #[test]
-fn hash_sets_are_refused_in_words() {
-    let folder = tempfile::tempdir().unwrap();
-    for name in ["set.hdb", "set.HSB"] {
-        let path = folder.path().join(name);
-        fs::write(&path, "5ae700c1dffb00cef492844a4db6cd69:6176:Worm.Blaster.A\n").unwrap();
-        let ran = plainly(&["scan", "--signatures", path.to_str().unwrap(), "x"]).exits(2);
-        ran.says("ClamAV hash sets are not read yet").says("TOML").says(name);
-    }
-}
-
-#[test]
 fn a_target_that_is_not_there_is_undetermined() {
     for command in ["scan", "clean"] {
         let folder = tempfile::tempdir().unwrap();

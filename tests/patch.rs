@@ -198,3 +198,127 @@ fn a_program_that_is_damaged_is_told_and_stops_nothing() {
     assert!(why.contains("\\WINDOWS\\system32\\ole32.dll") && why.contains("begins with \"MZ\""), "{why}");
     case.clean(&[]).exits(0);
 }
+
+/// Every system with the update of MS04-012 and without it: the file that decides, its version, and the step to take.
+#[test]
+fn each_system_is_judged_by_its_own_files() {
+    let small = ["--infect", "none", "--files", "50", "--size", "16M"];
+    for (system, root, file, fixed, old, update) in [
+        (
+            &["--windows", "nt4"][..],
+            "WINNT",
+            "rpcrt4.dll",
+            "4.0.1381.7230",
+            "4.0.1381.241",
+            "Windowsnt4workstation-kb828741-x86-enu /q /z",
+        ),
+        (
+            &["--windows", "nt4", "--server"],
+            "WINNT",
+            "rpcrt4.dll",
+            "4.0.1381.7230",
+            "4.0.1381.241",
+            "Windowsnt4server-kb828741-x86-enu",
+        ),
+        (&["--windows", "2000"], "WINNT", "rpcrt4.dll", "5.0.2195.6904", "5.0.2195.6700", "Update Rollup 1"),
+        (
+            &["--windows", "2000", "--service-pack", "2"],
+            "WINNT",
+            "rpcrt4.dll",
+            "5.0.2195.6904",
+            "5.0.2195.2951",
+            "Windows2000-kb828741-x86-enu /quiet /norestart",
+        ),
+        (
+            &["--windows", "xp", "--service-pack", "0"],
+            "WINDOWS",
+            "rpcrt4.dll",
+            "5.1.2600.135",
+            "5.1.2600.0",
+            "Windowsxp-kb828741-x86-enu",
+        ),
+        (
+            &["--windows", "2003", "--server"],
+            "WINDOWS",
+            "rpcrt4.dll",
+            "5.2.3790.137",
+            "5.2.3790.0",
+            "Windowsserver2003-kb828741-x86-enu",
+        ),
+    ] {
+        let with = |more: &[&str]| Case::with(&[&small, system, more].concat());
+        let Some(case) = with(&["--patched"]) else { return };
+        let place = format!("\\{root}\\system32\\{file}");
+        let clean = case.clean(&[]).exits(0);
+        let (state, findings) = patch(&clean);
+        clean.require(state == "fixed" && clean.at("/verdict") == "clean", "fixed and clean");
+        clean.require(findings[0]["where"] == place.as_str(), &place);
+        clean.require(findings[0]["evidence"]["file_version"] == fixed, fixed);
+        clean.require(findings[0]["evidence"]["bulletins"]["MS04-012"] == "fixed", "MS04-012");
+        case.must_be_as_at_first(&clean);
+        let Some(case) = with(&[]) else { return };
+        let scan = case.scan().exits(1);
+        let (state, findings) = patch(&scan);
+        scan.require(state == "vulnerable" && scan.at("/verdict") == "exposed", "vulnerable and exposed");
+        scan.require(findings[0]["evidence"]["file_version"] == old, old);
+        scan.require(steps(&scan).contains(update), update);
+    }
+}
+
+#[test]
+fn a_service_pack_that_contains_the_fix_is_believed_with_its_files() {
+    for system in [["xp", "2"], ["xp", "3"], ["2003", "1"], ["2003", "2"]] {
+        let [windows, pack] = system;
+        let options = [
+            "--windows",
+            windows,
+            "--service-pack",
+            pack,
+            "--infect",
+            "none",
+            "--files",
+            "50",
+            "--size",
+            "16M",
+        ];
+        let server: &[&str] = if windows == "2003" { &["--server"] } else { &[] };
+        let Some(case) = Case::with(&[&options, server].concat()) else { return };
+        let clean = case.clean(&[]).exits(0);
+        let (state, findings) = patch(&clean);
+        clean.require(state == "fixed" && clean.at("/verdict") == "clean", "fixed and clean");
+        assert!(findings[0]["why"].as_str().unwrap().contains("contains the fixes"), "{}", findings[0]);
+        case.must_be_as_at_first(&clean);
+    }
+}
+
+#[test]
+fn a_terminal_server_has_files_of_its_own() {
+    let options = [
+        "--windows",
+        "nt4",
+        "--server",
+        "--terminal-server",
+        "--infect",
+        "none",
+        "--files",
+        "50",
+        "--size",
+        "16M",
+    ];
+    let Some(case) = Case::with(&[&options[..], &["--patched"]].concat()) else { return };
+    let clean = case.clean(&[]).exits(0);
+    let (state, findings) = patch(&clean);
+    clean.require(state == "fixed", "fixed");
+    clean.require(findings[0]["evidence"]["file_version"] == "4.0.1381.33551", "its own file");
+    clean
+        .require(clean.at("/targets/0/installs/0/product_suites") == json!(["Terminal Server"]), "the suite");
+    let product = clean.at("/targets/0/installs/0/product");
+    assert!(product.as_str().unwrap().ends_with(", Terminal Server Edition"), "{product}");
+    case.must_be_as_at_first(&clean);
+    // Without the update this disk has files of the other branch: nothing can be told of them.
+    let Some(case) = Case::with(&options) else { return };
+    let scan = case.scan().exits(1);
+    let (state, _) = patch(&scan);
+    scan.require(state == "not_established", "not established");
+    scan.require(steps(&scan).contains("Windowsnt4terminalserver-kb828741-x86-enu"), "its own update");
+}

@@ -1,20 +1,22 @@
 //! Second step: one pass over each volume and its hives for everything that the checks want. Reads only.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::change::{HiveRole, VolumeId};
-use crate::checks::{Check, Content, Evidence, FileEvidence, ProgramEvidence, Wants};
+use crate::checks::{Check, Evidence, FileEvidence, ProgramEvidence, Wants};
 use crate::cleanup::discover::Patient;
 use crate::cleanup::hive_file::Replayed;
-use crate::digest::{Hasher, Sha256};
+use crate::cleanup::sweep::{Sweep, Swept, read_content};
+use crate::digest::Sha256;
 use crate::disk::Partition;
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
 use crate::finding::Finding;
 use crate::hive::check::Problem;
 use crate::path::{RegPath, WinPath, same_name};
-use crate::volume::{FileFacts, FileSystem, ReadAt, Recognised, Window, open_volume, recognise};
+use crate::volume::{FileFacts, FileSystem, ReadAt, Recognised, Scan, Window, open_volume, recognise};
 use crate::windows::install::{config_hive, is_user_hive, may_be_hive};
 use crate::windows::{boot_ini, file_version};
 
@@ -183,18 +185,8 @@ fn inspect_files(
             Some("the device ends before the volume does: parts of it could not be read".to_owned());
     }
     let wants = Wants::of(checks);
-    let scan = volume.scan(
-        &mut |candidate| {
-            !candidate.is_directory
-                && candidate.names.iter().any(|name| {
-                    wants.file(&name.name, candidate.size)
-                        || may_be_hive(&name.name)
-                        || same_name(&name.name, "boot.ini")
-                        || same_name(&name.name, HIBERNATION_FILE)
-                })
-        },
-        &mut |done, total| sink(Event::Progress { what: "reading the file table", done, total }),
-    )?;
+    let (scan, swept) = read_files(volume.as_ref(), window.as_ref(), &wants, checks, sink)?;
+    exam.state.extend(swept.in_words());
     if let Some(first) = scan.problems.first() {
         let others = match scan.problem_count {
             1 => String::new(),
@@ -224,7 +216,7 @@ fn inspect_files(
     };
     let owners: Vec<WinPath> = roots.keys().cloned().collect();
     for (index, (root, hives)) in roots.into_iter().enumerate() {
-        let mine = |file: &&FileFacts| match owners.iter().position(|owner| file.path.is_below(owner)) {
+        let mine = |file: &FileFacts| match owners.iter().position(|owner| file.path.is_below(owner)) {
             Some(owner) => owner == index,
             None => index == 0,
         };
@@ -248,14 +240,18 @@ fn inspect_files(
         install.read_hives(volume.as_ref(), hives, &wants);
         install.read_programs(volume.as_ref(), &wants);
         let users: Vec<FileFacts> =
-            scan.files.iter().filter(mine).filter(|file| is_user_hive(&file.path)).cloned().collect();
+            scan.files.iter().filter(|file| mine(file) && is_user_hive(&file.path)).cloned().collect();
         install.read_user_hives(volume.as_ref(), &users, &wants);
-        for file in scan.files.iter().filter(mine) {
-            if file.paths.iter().any(|path| wants.file(path.file_name(), file.size)) {
-                let content = read_content(volume.as_ref(), file).map_err(|error| error.to_string());
+        for file in scan.files.iter().filter(|file| mine(file)) {
+            let short = file.short_name.as_deref();
+            let mut names = file.paths.iter().map(WinPath::file_name).chain(short);
+            if names.any(|name| wants.name(name)) {
+                let content = read_content(volume.as_ref(), file.id)
+                    .map_err(|error| error.path(&file.path).to_string());
                 install.evidence.files.push(FileEvidence { facts: file.clone(), content });
             }
         }
+        install.evidence.files.extend(swept.kept.iter().filter(|file| mine(&file.facts)).cloned());
         install.notes.extend(install.evidence.identity.contradictions.iter().cloned());
         sink(Event::Install {
             root: install.evidence.root.to_string(),
@@ -293,6 +289,40 @@ impl InstallExam {
     }
 }
 
+/// The one pass over all files: what is wanted by name, and what is found by size or among all programs.
+fn read_files(
+    volume: &dyn FileSystem,
+    device: &dyn ReadAt,
+    wants: &Wants,
+    checks: &[Box<dyn Check + '_>],
+    sink: Sink<'_>,
+) -> Result<(Scan, Swept)> {
+    // Both the walk and what is read between its blocks tell how far they are.
+    let told = RefCell::new(sink);
+    let tell = |what, done, total| (told.borrow_mut())(Event::Progress { what, done, total });
+    let mut sweep = Sweep::new(volume, device, wants, checks);
+    let scan = volume.scan(
+        &mut |candidate| {
+            let mut names = candidate.names.iter().map(|name| name.name.as_str());
+            if candidate.is_directory {
+                false
+            } else if names.clone().any(|name| wants.name(name)) {
+                true
+            } else {
+                sweep.offer(candidate.id, candidate.size, &mut |done, total| {
+                    tell("hashing files", done, total)
+                });
+                names.any(|name| {
+                    may_be_hive(name) || same_name(name, "boot.ini") || same_name(name, HIBERNATION_FILE)
+                })
+            }
+        },
+        &mut |done, total| tell("reading the file table", done, total),
+    )?;
+    let swept = sweep.finish(&mut |done, total| tell("hashing files", done, total));
+    Ok((scan, swept))
+}
+
 /// Why a hibernation file forbids writing, if it does. Its first four bytes tell: zeros, or `wake` in any letters, mean
 /// that the machine has been resumed or shut down since; anything else, known or not, counts as a machine asleep.
 fn hibernated(volume: &dyn FileSystem, file: &FileFacts) -> Option<String> {
@@ -313,27 +343,5 @@ fn hibernated(volume: &dyn FileSystem, file: &FileFacts) -> Option<String> {
              them over ours; start it, shut it down properly, and run again",
             file.path
         )
-    })
-}
-
-/// Reads a whole file once, for its digests and for what else its bytes tell.
-fn read_content(volume: &dyn FileSystem, file: &FileFacts) -> Result<Content> {
-    let (mut hasher, mut head) = (Hasher::default(), Vec::new());
-    let mut all_zero = true;
-    volume
-        .read_pieces(file.id, &mut |piece| {
-            hasher.update(piece);
-            all_zero = all_zero && piece.iter().all(|&byte| byte == 0);
-            let missing = 512_usize.saturating_sub(head.len());
-            head.extend(piece.iter().take(missing));
-            Ok(())
-        })
-        .map_err(|error| error.path(&file.path))?;
-    let digests = hasher.finish();
-    Ok(Content {
-        all_zero: all_zero && digests.size > 0,
-        first_sector_zero: !head.is_empty() && head.iter().all(|&byte| byte == 0),
-        executable: head.starts_with(b"MZ"),
-        digests,
     })
 }

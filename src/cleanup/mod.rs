@@ -15,6 +15,7 @@ pub mod report;
 pub mod report_text;
 mod session;
 pub mod state;
+mod sweep;
 mod take_back;
 pub mod undo;
 pub mod verdict;
