@@ -209,7 +209,7 @@ fn each_system_is_judged_by_its_own_files() {
             "WINNT",
             "rpcrt4.dll",
             "4.0.1381.7230",
-            "4.0.1381.241",
+            "4.0.1381.335",
             "Windowsnt4workstation-kb828741-x86-enu /q /z",
         ),
         (
@@ -217,7 +217,7 @@ fn each_system_is_judged_by_its_own_files() {
             "WINNT",
             "rpcrt4.dll",
             "4.0.1381.7230",
-            "4.0.1381.241",
+            "4.0.1381.335",
             "Windowsnt4server-kb828741-x86-enu",
         ),
         (&["--windows", "2000"], "WINNT", "rpcrt4.dll", "5.0.2195.6904", "5.0.2195.6700", "Update Rollup 1"),
@@ -315,10 +315,10 @@ fn a_terminal_server_has_files_of_its_own() {
     let product = clean.at("/targets/0/installs/0/product");
     assert!(product.as_str().unwrap().ends_with(", Terminal Server Edition"), "{product}");
     case.must_be_as_at_first(&clean);
-    // Without the update this disk has files of the other branch: nothing can be told of them.
     let Some(case) = Case::with(&options) else { return };
     let scan = case.scan().exits(1);
-    let (state, _) = patch(&scan);
-    scan.require(state == "not_established", "not established");
+    let (state, findings) = patch(&scan);
+    scan.require(state == "vulnerable", "vulnerable");
+    assert!(findings[0]["why"].as_str().unwrap().contains("4.0.1381.33474"), "by its own bar");
     scan.require(steps(&scan).contains("Windowsnt4terminalserver-kb828741-x86-enu"), "its own update");
 }
