@@ -38,6 +38,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("md5", &["digest"]),
     ("nt_hive", &["hive"]),
     ("ntfs", &["volume"]),
+    ("object", &["windows"]),
     ("ratatui", &["tui"]),
     ("rustix", &["disk", "store", "volume"]),
     ("sha1", &["digest"]),
