@@ -371,21 +371,28 @@ impl Loop {
             return None;
         }
         let own = Self(node);
-        for _ in 0..50 {
-            if fs::metadata(own.part(2)).is_ok() {
-                return Some(own);
+        let name = own.0.trim_start_matches("/dev/").to_owned();
+        // A kernel that is asked while somebody else looks at the device reads no partitions: it is asked again.
+        for _ in 0..100 {
+            if fs::metadata(format!("/sys/class/block/{name}p2")).is_ok() {
+                break;
             }
+            let _ = Command::new("/usr/sbin/blockdev").args(["--rereadpt", &own.0]).output();
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
+        if fs::metadata(own.part(2)).is_ok() {
+            return Some(own);
+        }
         // Where no udev runs, sysfs tells the numbers and the nodes are made by hand.
-        let name = own.0.trim_start_matches("/dev/").to_owned();
         for number in [1, 2] {
             let dev = fs::read_to_string(format!("/sys/class/block/{name}p{number}/dev")).ok();
             let Some((major, minor)) = dev.as_deref().and_then(|dev| dev.trim().split_once(':')) else {
                 common::skip("this kernel makes no partitions of loop devices");
                 return None;
             };
-            judge(Command::new("mknod").args([&own.part(number), "b", major, minor]));
+            if fs::metadata(own.part(number)).is_err() {
+                judge(Command::new("mknod").args([&own.part(number), "b", major, minor]));
+            }
         }
         Some(own)
     }
