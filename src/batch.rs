@@ -168,6 +168,9 @@ fn decide(ask: Ask, progress: Progress, plain: bool, (disk, question): (&str, &Q
             text.push_str(&format!("\nThe plan for {disk}:\n"));
             plan.changes()
                 .for_each(|change| text.push_str(&format!("  {}\n", printable(&change.to_string()))));
+            plan.unlinks
+                .iter()
+                .for_each(|unlink| text.push_str(&format!("  {}\n", printable(&unlink.in_words()))));
             plan.notes.iter().for_each(|note| text.push_str(&format!("  note: {}\n", printable(note))));
         }
         Question::Undo(undo) | Question::TakeBackFirst(undo) => {

@@ -55,7 +55,7 @@ enum Command {
         /// What to do with files and values that only look like a worm's
         #[arg(long, value_enum, default_value_t)]
         suspects: SuspectsArg,
-        /// How the name of an inert file goes away: by Windows at its next start, now (not built yet), or never
+        /// How the name of an inert file goes away: by Windows at its next start, now (the volume is mounted by ntfs-3g), or never
         #[arg(long, value_enum, default_value_t)]
         remove: RemoveArg,
         #[command(flatten)]
@@ -156,10 +156,10 @@ choice!(SuspectsArg => Suspects {
     #[default] Leave => Suspects::Leave,
     Quarantine => Suspects::Quarantine,
 });
-choice!(RemoveArg => Option<Remove> {
-    #[default] AtBoot => Some(Remove::AtBoot),
-    Now => None,
-    Never => Some(Remove::Never),
+choice!(RemoveArg => Remove {
+    #[default] AtBoot => Remove::AtBoot,
+    Now => Remove::Now,
+    Never => Remove::Never,
 });
 choice!(OnlyArg => Only {
     #[default] All => Only::All,
@@ -282,12 +282,11 @@ impl Args {
                 options.take_common(common);
                 options.take_consent(&consent);
                 options.take_store(store)?;
-                let remove = remove.meaning().ok_or_else(|| {
-                    Error::refused("remove names now", "this version does not mount a patient's volume").hint(
-                        "use --remove at-boot (Windows deletes the name at its next start) or --remove never",
-                    )
-                })?;
-                options.policy = Policy { dcom: dcom.meaning(), suspects: suspects.meaning(), remove };
+                options.policy = Policy {
+                    dcom: dcom.meaning(),
+                    suspects: suspects.meaning(),
+                    remove: remove.meaning(),
+                };
             }
             Command::Undo { target, common, consent, run, last: _, list, only, store } => {
                 options.task = match (list, run) {
@@ -416,14 +415,14 @@ mod tests {
         ] {
             assert_eq!(resolve(words).unwrap().unwrap().progress, progress, "{words:?}");
         }
+        let now = resolve(&["clean", "--remove", "now", "x"]).unwrap().unwrap();
+        assert_eq!(now.policy.remove, Remove::Now);
         let undo = resolve(&["undo", "x", "--only", "protection"]).unwrap().unwrap();
         assert!(matches!(undo.task, Task::Undo { which: Which::Last, only: Only::Protection }));
     }
 
     #[test]
     fn what_is_not_there_yet_is_refused_in_words() {
-        let now = resolve(&["clean", "--remove", "now", "x"]).unwrap_err().to_string();
-        assert!(now.contains("--remove at-boot"), "{now}");
         let disk = resolve(&["clean", "--store", "disk", "x"]).unwrap_err().to_string();
         assert!(disk.contains("another disk or stick"), "{disk}");
         assert!(Args::try_parse_from(["deblast", "clean", "--yes", "--dry-run", "x"]).is_err());

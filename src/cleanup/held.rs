@@ -10,12 +10,13 @@ use crate::cleanup::state::{Fit, State};
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
 use crate::hive::Hive;
-use crate::store::journal::{Journal, Loaded, RecordedChange, RunKind, Side, TouchedFile};
+use crate::store::journal::{Journal, Loaded, RecordedChange, RunKind, Side, TouchedFile, UnlinkedFile};
 use crate::store::quarantine::{Quarantine, name_of};
 use crate::store::{RunFolder, Store};
 use crate::volume::FileFacts;
 
 const SECTOR: u64 = 512;
+const UNLINKED: &str = "the run has removed its name, and nothing brings that back";
 const OTHER_FILE: &str = "its MFT record is no longer that file";
 
 /// A run of a store, held against a disk that it belongs to.
@@ -294,6 +295,22 @@ impl RunOnDisk {
             .collect()
     }
 
+    /// The files that this run removed from their folders with their bytes, which were never written over, and that are
+    /// gone; each with where its bytes lie.
+    pub(super) fn gone_with_bytes(&self, exam: &Exam) -> Vec<(&FileChange, String)> {
+        let is_gone = |unlink: &UnlinkedFile| {
+            let volume = self.volumes.get(unlink.volume).copied().flatten();
+            let opened = volume.and_then(|index| exam.volumes.get(index)?.opened.as_ref());
+            opened.is_some_and(|opened| matches!(opened.files.facts(unlink.file.id), Ok(None)))
+        };
+        let unlinks = self.journal.header.unlinks.iter().filter(|unlink| is_gone(unlink));
+        let words = |name: &String| {
+            let kept = self.run.path().join("quarantine").join(name);
+            format!("{UNLINKED}; its bytes lie encoded in {}", kept.display())
+        };
+        unlinks.filter_map(|unlink| Some((&unlink.file, words(unlink.kept.as_ref()?)))).collect()
+    }
+
     /// How every change stands.
     pub fn all_standings(&self, exam: &Exam) -> Vec<(&Change, Standing)> {
         (0..self.journal.header.files.len()).flat_map(|index| self.standings(exam, index)).collect()
@@ -323,7 +340,9 @@ impl RunOnDisk {
                 .hint(format!("its bytes lie encoded in {}", kept.display()))
         };
         let opened = self.opened(exam, file)?;
-        let facts = self.same_file(exam, file)?.ok_or_else(|| refuse(OTHER_FILE))?;
+        let unlinked = self.journal.header.unlinks.iter().any(|unlink| unlink.file.id == change.id);
+        let gone = if unlinked { UNLINKED } else { OTHER_FILE };
+        let facts = self.same_file(exam, file)?.ok_or_else(|| refuse(gone))?;
         let now = opened.files.read(file.id, file.size)?;
         if Sha256::of(&now) == change.digests.sha256 {
             return Ok(None);

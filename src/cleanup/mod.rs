@@ -10,6 +10,7 @@ pub mod hive_file;
 pub mod inspect;
 mod names;
 pub mod plan;
+pub mod remove_now;
 pub mod report;
 pub mod report_text;
 mod session;
@@ -24,11 +25,12 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use crate::change::{Change, Purpose};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Sink;
 use crate::policy::Policy;
 use crate::store::{RunFolder, Store};
 use crate::threat::Signatures;
+use crate::volume::mount;
 pub use clean::clean;
 use discover::Patient;
 use plan::Plan;
@@ -143,6 +145,11 @@ pub fn run(
     };
     let mut runs = Vec::new();
     for path in &settings.targets {
+        if mount::is_stopped() {
+            let why = Error::refused("look at the target", "a signal asked this program to end");
+            parts.targets.push(TargetReport::unread(path, &why));
+            continue;
+        }
         match Patient::open(path).and_then(|patient| treat(&patient)) {
             Ok(treated) => {
                 parts.targets.push(treated.target);

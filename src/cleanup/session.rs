@@ -42,6 +42,14 @@ pub(super) struct Room {
     pub(super) words: Vec<String>,
 }
 
+/// How a run was recorded.
+pub(super) struct Recorded {
+    /// Whether all that it wrote was verified.
+    pub(super) good: bool,
+    /// Its journal, closed over all that was written raw.
+    pub(super) journal: Option<OpenJournal>,
+}
+
 impl<'a> Session<'a> {
     /// Inspects the patient.
     pub(super) fn begin(patient: &'a Patient, settings: &'a Settings, sink: Sink<'_>) -> Result<Self> {
@@ -95,17 +103,19 @@ impl<'a> Session<'a> {
         results: &[Verified],
         record: Option<(RunFolder, OpenJournal)>,
         sink: Sink<'_>,
-    ) -> bool {
+    ) -> Recorded {
         let good = results.len() == plan.actions.len() && results.iter().all(|result| result.wrong.is_none());
         sink(Event::Verified { good });
         self.changes.extend(changed_files(self.patient, plan, results));
+        let mut open = None;
         if let Some((folder, mut journal)) = record {
             if let Err(error) = journal.close(if good { "verified" } else { "not verified" }) {
                 self.remarks.push(format!("the disk is written, but {error}"));
             }
             self.runs.push(folder);
+            open = Some(journal);
         }
-        good
+        Recorded { good, journal: open }
     }
 
     /// Notes that a run failed; its folder stays with the report where something of it may stand.

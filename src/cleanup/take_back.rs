@@ -86,7 +86,7 @@ pub(super) fn take_back_unfinished(
         };
         let results = verify(confirmed.plan(), &exam);
         session.exam = exam;
-        if !session.record(confirmed.plan(), &results, applied.record, sink) {
+        if !session.record(confirmed.plan(), &results, applied.record, sink).good {
             return stuck("it was, and not all of it could be verified");
         }
         session.remarks.push(format!("the run {id}, which was cut, was taken back first"));
@@ -233,7 +233,7 @@ pub fn undo(
     };
     let after = session.look_again(sink);
     let results = after.as_ref().map(|after| verify(confirmed.plan(), after)).unwrap_or_default();
-    if session.record(confirmed.plan(), &results, applied.record, sink) {
+    if session.record(confirmed.plan(), &results, applied.record, sink).good {
         session.remarks.push(format!("taken back and verified: {planned} changes"));
         session.exit_code = Some(code);
     }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Extents, Name, NtfsVolume, ReadAt, Recognised};
+use super::{Extents, FlagSector, Name, NtfsVolume, ReadAt, Recognised};
 use crate::change::{FileId, VolumeId};
 use crate::error::{Error, Result};
 use crate::path::WinPath;
@@ -174,6 +174,20 @@ pub trait FileSystem: Send + Sync {
     /// Refused, naming the other owner and the place; a record that cannot be read and so may claim anything.
     fn prove_unshared(&self, plan: &[(FileId, Range<u64>)], progress: &mut dyn FnMut(u64, u64))
     -> Result<()>;
+
+    /// Why the file system's own log keeps others from mounting it: in it stands what only Windows can finish. None
+    /// where it is clean, or there is none.
+    fn unclean_log(&self) -> Option<String> {
+        None
+    }
+
+    /// The sectors that change when the dirty flag is turned, in the order in which they are written.
+    ///
+    /// # Errors
+    /// Refused where it cannot be turned raw, in words.
+    fn dirty_flag(&self) -> Result<Vec<FlagSector>> {
+        Err(Error::refused("find the dirty flag", "this version does not turn it on this file system"))
+    }
 
     /// The whole data of a file of at most `max` bytes, as a reader finds it that is not ours.
     ///

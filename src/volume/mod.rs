@@ -15,8 +15,10 @@ mod data;
 mod directory;
 mod extents;
 mod file_system;
+mod flag;
 mod in_use;
 mod mft;
+pub mod mount;
 mod ntfs;
 mod paths;
 mod proof;
@@ -31,6 +33,7 @@ mod tests;
 
 pub use extents::{Extents, Run};
 pub use file_system::{Candidate, FileFacts, FileSystem, Scan, Storage, open_volume};
+pub use flag::FlagSector;
 pub use in_use::{Roots, refuse_in_use, refuse_in_use_at};
 pub use ntfs::NtfsVolume;
 pub use raw::{DeviceKind, RawDevice};

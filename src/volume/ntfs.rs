@@ -16,7 +16,7 @@ use super::mft::{Met, Mft};
 use super::paths::Parents;
 use super::recognise::Geometry;
 use super::record::{Attribute, Body, Name, Namespace, Record, data_flag, kind, text};
-use super::{Extents, ReadAt, SECTOR, proof, second};
+use super::{Extents, FlagSector, ReadAt, SECTOR, flag, proof, second};
 use crate::change::{FileId, VolumeId};
 use crate::error::{Error, Result};
 use crate::path::WinPath;
@@ -223,6 +223,10 @@ impl FileSystem for NtfsVolume {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<()> {
         proof::prove_unshared(self, &self.mft, plan, progress)
+    }
+
+    fn dirty_flag(&self) -> Result<Vec<FlagSector>> {
+        flag::sectors(&self.mft)
     }
 
     fn read_again(&self, id: FileId, max: u64) -> Result<Vec<u8>> {
