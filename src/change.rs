@@ -154,22 +154,29 @@ impl fmt::Display for FileId {
     }
 }
 
-/// Which hive of an install.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// Which hive of an install, in the order in which a cure writes them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum HiveRole {
     /// `system32\config\software`, HKEY_LOCAL_MACHINE\SOFTWARE.
     Software,
     /// `system32\config\system`, HKEY_LOCAL_MACHINE\SYSTEM.
     System,
+    /// `system32\config\system.alt`: the mirror of SYSTEM that NT 4.0 and 2000 load where SYSTEM fails them (Q151247).
+    #[serde(rename = "SYSTEM.ALT")]
+    SystemAlternate,
+    /// A user's `NTUSER.DAT`, by its path; HKEY_CURRENT_USER of that user.
+    User(WinPath),
 }
 
 impl fmt::Display for HiveRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Software => "SOFTWARE",
-            Self::System => "SYSTEM",
-        })
+        match self {
+            Self::Software => f.write_str("SOFTWARE"),
+            Self::System => f.write_str("SYSTEM"),
+            Self::SystemAlternate => f.write_str("SYSTEM.ALT"),
+            Self::User(path) => fmt::Display::fmt(path, f),
+        }
     }
 }
 

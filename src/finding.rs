@@ -236,7 +236,7 @@ impl Subject {
     pub fn value_change(&self, edit: ValueEdit, purpose: Purpose) -> Option<Change> {
         let Self::Value { hive, key, name, data } = self else { return None };
         Some(Change::Value(ValueChange {
-            hive: *hive,
+            hive: hive.clone(),
             key: key.clone(),
             name: name.clone(),
             before: data.clone(),

@@ -1,6 +1,6 @@
-//! Registry values that start a worm: below Run and its neighbours in SOFTWARE.
+//! Registry values that start a worm: below Run and its neighbours, in SOFTWARE and in the hives of users.
 
-use super::{Check, Evidence, Wants};
+use super::{Check, Evidence, KeyEvidence, KeyWant, Wants};
 use crate::change::{Change, HiveRole, Purpose, ValueData, ValueEdit};
 use crate::finding::{Bearing, CheckName, Facts, Finding, Grade, Outcome, Subject};
 use crate::path::{RegPath, same_name};
@@ -8,36 +8,47 @@ use crate::policy::{Policy, Suspects};
 use crate::threat::Signatures;
 use crate::windows::command_line::program_names;
 
-/// Keys whose values Windows starts, below `Microsoft\Windows\CurrentVersion` of SOFTWARE.
+/// Where the keys stand in SOFTWARE; in a user's hive below `Software`.
+const ABOVE: &str = "Microsoft\\Windows\\CurrentVersion";
+/// Keys whose values Windows starts.
 const KEYS: [&str; 4] = ["Run", "RunOnce", "RunOnceEx", "RunServices"];
 
 pub(super) struct Autostart<'a> {
     pub(super) signatures: &'a Signatures,
 }
 
-/// The keys that this check reads.
-fn keys() -> impl Iterator<Item = RegPath> {
-    KEYS.iter().map(|name| RegPath::new("Microsoft\\Windows\\CurrentVersion").join(name))
+/// The keys that this check reads, with what they hold.
+fn keys(evidence: &Evidence) -> impl Iterator<Item = (&HiveRole, &RegPath, &KeyEvidence)> {
+    evidence.keys.iter().filter(|((hive, path), _)| is_start_key(hive, path)).map(|((h, p), k)| (h, p, k))
+}
+
+fn is_start_key(hive: &HiveRole, path: &RegPath) -> bool {
+    let below = match hive {
+        HiveRole::Software => RegPath::new(ABOVE),
+        HiveRole::User(_) => RegPath::new("Software").join(ABOVE),
+        HiveRole::System | HiveRole::SystemAlternate => return false,
+    };
+    path.parent() == Some(below) && KEYS.iter().any(|name| same_name(name, path.file_name()))
 }
 
 /// Whether the evidence holds a registry value that a worm is known by, in name and in data, and that starts a program
 /// of this base name.
 pub(super) fn starts(evidence: &Evidence, signatures: &Signatures, file_name: &str) -> bool {
-    keys().filter_map(|key| evidence.key(HiveRole::Software, &key)).flat_map(|key| &key.values).any(
-        |(name, data)| {
-            signatures.knows_run_value(name)
-                && data.as_ref().ok().and_then(ValueData::text).is_some_and(|text| {
-                    program_names(&text).iter().any(|program| same_name(program, file_name))
-                })
-        },
-    )
+    keys(evidence).flat_map(|(_, _, key)| &key.values).any(|(name, data)| {
+        signatures.knows_run_value(name)
+            && data
+                .as_ref()
+                .ok()
+                .and_then(ValueData::text)
+                .is_some_and(|text| program_names(&text).iter().any(|program| same_name(program, file_name)))
+    })
 }
 
 impl Autostart<'_> {
     fn judge_value(
         &self,
         evidence: &Evidence,
-        key: &RegPath,
+        (hive, key): (&HiveRole, &RegPath),
         name: &str,
         data: &ValueData,
     ) -> Option<Finding> {
@@ -75,10 +86,10 @@ impl Autostart<'_> {
             check: CheckName::Autostart,
             grade,
             what: format!("a value that starts {}", signature.family),
-            place: format!("SOFTWARE\\{key} [{name}]"),
+            place: format!("{hive}\\{key} [{name}]"),
             facts: Facts {
                 signature: Some(signature.title()),
-                hive: Some("SOFTWARE".to_owned()),
+                hive: Some(hive.to_string()),
                 key: Some(key.to_string()),
                 value: Some(name.to_owned()),
                 data: Some(data.to_string()),
@@ -89,7 +100,7 @@ impl Autostart<'_> {
             why: why.to_owned(),
             bearing: if grade <= Grade::Probable { Bearing::Infection } else { Bearing::Nothing },
             subject: Subject::Value {
-                hive: HiveRole::Software,
+                hive: hive.clone(),
                 key: key.clone(),
                 name: name.to_owned(),
                 data: Some(data.clone()),
@@ -104,21 +115,24 @@ impl Check for Autostart<'_> {
     }
 
     fn wants(&self) -> Wants {
-        Wants { keys: keys().map(|key| (HiveRole::Software, key)).collect(), ..Wants::default() }
+        let both = |name: &&str| {
+            let key = format!("{ABOVE}\\{name}");
+            [KeyWant::software(&key), KeyWant::users(&format!("Software\\{key}"))]
+        };
+        Wants { keys: KEYS.iter().flat_map(|name| both(&name)).collect(), ..Wants::default() }
     }
 
     fn judge(&self, evidence: &Evidence) -> Vec<Finding> {
         let mut findings = Vec::new();
-        for key in keys() {
-            let Some(found) = evidence.key(HiveRole::Software, &key) else { continue };
+        for (hive, key, found) in keys(evidence) {
             for (name, data) in &found.values {
                 match data {
-                    Ok(data) => findings.extend(self.judge_value(evidence, &key, name, data)),
+                    Ok(data) => findings.extend(self.judge_value(evidence, (hive, key), name, data)),
                     Err(why) => findings.push(Finding {
                         check: CheckName::Autostart,
                         grade: Grade::Suspect,
                         what: "a value that could not be read".to_owned(),
-                        place: format!("SOFTWARE\\{key} [{name}]"),
+                        place: format!("{hive}\\{key} [{name}]"),
                         facts: Facts::default(),
                         action: None,
                         outcome: Outcome::None,

@@ -1,6 +1,6 @@
 //! Whether DCOM answers remote activation: the way in that CA-2003-20 says to close first (KB825750).
 
-use super::{Check, Evidence, Wants};
+use super::{Check, Evidence, KeyWant, Wants};
 use crate::change::{Change, HiveRole, Purpose, ValueData, ValueEdit, ValueType};
 use crate::finding::{Bearing, CheckName, DcomState, Facts, Finding, Grade, Outcome, Subject};
 use crate::path::{RegPath, same_name};
@@ -20,14 +20,14 @@ impl Check for Dcom {
     }
 
     fn wants(&self) -> Wants {
-        Wants { keys: vec![(HiveRole::Software, key())], ..Wants::default() }
+        Wants { keys: vec![KeyWant::software(key().as_str())], ..Wants::default() }
     }
 
     fn judge(&self, evidence: &Evidence) -> Vec<Finding> {
         if evidence.unread_hives.contains_key(&HiveRole::Software) {
             return Vec::new();
         }
-        let found = evidence.key(HiveRole::Software, &key()).map(|key| key.value(VALUE));
+        let found = evidence.key(&HiveRole::Software, &key()).map(|key| key.value(VALUE));
         let data = match found {
             Some(Some(Ok(data))) => Some(data.clone()),
             _ => None,

@@ -16,6 +16,7 @@ use crate::path::{RegPath, WinPath, fold_name};
 use crate::policy::Policy;
 use crate::threat::Signatures;
 use crate::volume::FileFacts;
+use crate::windows::control_set::Select;
 use crate::windows::install::Identity;
 
 /// What a check wants to know.
@@ -26,7 +27,71 @@ pub struct Wants {
     /// Files of these sizes in bytes.
     pub sizes: HashSet<u64>,
     /// Keys, with all their values.
-    pub keys: Vec<(HiveRole, RegPath)>,
+    pub keys: Vec<KeyWant>,
+}
+
+/// Keys that a check wants, with all their values. A part of the path that is `*` stands for every subkey there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyWant {
+    /// Where.
+    pub base: KeyBase,
+    /// The path below it.
+    pub path: RegPath,
+}
+
+/// Where a wanted key is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyBase {
+    /// In SOFTWARE.
+    Software,
+    /// In SYSTEM.
+    System,
+    /// In the control sets that count (Current and Default) of SYSTEM, and of SYSTEM.ALT where Windows keeps it.
+    ControlSets,
+    /// In each user's hive.
+    Users,
+}
+
+impl KeyWant {
+    /// A key in SOFTWARE.
+    pub fn software(path: &str) -> Self {
+        Self { base: KeyBase::Software, path: RegPath::new(path) }
+    }
+
+    /// A key in the control sets.
+    pub fn control_sets(path: &str) -> Self {
+        Self { base: KeyBase::ControlSets, path: RegPath::new(path) }
+    }
+
+    /// A key in each user's hive.
+    pub fn users(path: &str) -> Self {
+        Self { base: KeyBase::Users, path: RegPath::new(path) }
+    }
+
+    /// The paths in one hive, given the control sets of it that count; none where the hive is not meant.
+    pub fn paths_in(&self, role: &HiveRole, sets: &[RegPath]) -> Vec<RegPath> {
+        match (self.base, role) {
+            (KeyBase::Software, HiveRole::Software)
+            | (KeyBase::System, HiveRole::System)
+            | (KeyBase::Users, HiveRole::User(_)) => vec![self.path.clone()],
+            (KeyBase::ControlSets, HiveRole::System | HiveRole::SystemAlternate) => {
+                sets.iter().map(|set| set.join(self.path.as_str())).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Whether SYSTEM has a mirror that takes its edits too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Mirror {
+    /// This Windows keeps none.
+    #[default]
+    None,
+    /// SYSTEM.ALT is sound.
+    Usable,
+    /// SYSTEM.ALT is missing, dirty or damaged, in words: it is left alone.
+    Unusable(String),
 }
 
 impl Wants {
@@ -102,14 +167,23 @@ pub struct Evidence {
     pub keys: BTreeMap<(HiveRole, RegPath), KeyEvidence>,
     /// Hives that could not be read, and why.
     pub unread_hives: BTreeMap<HiveRole, String>,
+    /// Which control sets count.
+    pub select: Select,
+    /// SYSTEM.ALT.
+    pub mirror: Mirror,
     /// The wanted files.
     pub files: Vec<FileEvidence>,
 }
 
 impl Evidence {
     /// A wanted key, if it exists.
-    pub fn key(&self, hive: HiveRole, path: &RegPath) -> Option<&KeyEvidence> {
-        self.keys.get(&(hive, path.clone()))
+    pub fn key(&self, hive: &HiveRole, path: &RegPath) -> Option<&KeyEvidence> {
+        self.keys.get(&(hive.clone(), path.clone()))
+    }
+
+    /// All keys of one hive that were wanted and exist.
+    pub fn keys_of(&self, hive: &HiveRole) -> impl Iterator<Item = (&RegPath, &KeyEvidence)> {
+        self.keys.iter().filter(move |((of, _), _)| of == hive).map(|((_, path), key)| (path, key))
     }
 }
 

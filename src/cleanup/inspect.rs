@@ -4,21 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::change::{HiveRole, VolumeId};
-use crate::checks::{Check, Content, Evidence, FileEvidence, KeyEvidence, Wants};
+use crate::checks::{Check, Content, Evidence, FileEvidence, Wants};
 use crate::cleanup::discover::Patient;
-use crate::cleanup::hive_file::{self, HiveFile, Replayed};
+use crate::cleanup::hive_file::Replayed;
 use crate::digest::{Hasher, Sha256};
 use crate::disk::Partition;
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
 use crate::finding::Finding;
-use crate::hive::check::{Class, Problem, check};
+use crate::hive::check::Problem;
 use crate::path::{RegPath, WinPath, same_name};
 use crate::volume::{FileFacts, FileSystem, ReadAt, Recognised, Window, open_volume, recognise};
 use crate::windows::boot_ini;
-use crate::windows::control_set::Select;
-use crate::windows::install::{config_hive, may_be_config_hive};
-use crate::windows::pending;
+use crate::windows::install::{config_hive, is_user_hive, may_be_hive};
+
+mod hives;
 
 /// A hive larger than this is not read: the largest real ones are far below (the registry of these Windows lives in
 /// the paged pool), so it is damage or an attack on the tool's memory.
@@ -186,7 +186,7 @@ fn inspect_files(
             !candidate.is_directory
                 && candidate.names.iter().any(|name| {
                     wants.file(&name.name, candidate.size)
-                        || may_be_config_hive(&name.name)
+                        || may_be_hive(&name.name)
                         || same_name(&name.name, "boot.ini")
                         || same_name(&name.name, HIBERNATION_FILE)
                 })
@@ -210,6 +210,8 @@ fn inspect_files(
             roots.entry(root).or_default().entry(role).or_default().push(file.clone());
         }
     }
+    // A mirror without the hives themselves is no Windows.
+    roots.retain(|_, hives| hives.keys().any(|role| *role != HiveRole::SystemAlternate));
     let boot = match in_root("boot.ini").map(|file| volume.read(file.id, MAX_BOOT_INI)) {
         Some(Ok(text)) => Some(boot_ini::parse(&text)),
         Some(Err(error)) => {
@@ -242,6 +244,9 @@ fn inspect_files(
             });
         }
         install.read_hives(volume.as_ref(), hives, &wants);
+        let users: Vec<FileFacts> =
+            scan.files.iter().filter(mine).filter(|file| is_user_hive(&file.path)).cloned().collect();
+        install.read_user_hives(volume.as_ref(), &users, &wants);
         for file in scan.files.iter().filter(mine) {
             if file.paths.iter().any(|path| wants.file(path.file_name(), file.size)) {
                 let content = read_content(volume.as_ref(), file).map_err(|error| error.to_string());
@@ -263,144 +268,6 @@ fn inspect_files(
     }
     exam.opened = Some(Opened { files: volume, reader: window });
     Ok(())
-}
-
-impl InstallExam {
-    /// Reads both hives, one at a time in memory.
-    fn read_hives(
-        &mut self,
-        volume: &dyn FileSystem,
-        mut claimants: BTreeMap<HiveRole, Vec<FileFacts>>,
-        wants: &Wants,
-    ) {
-        for role in [HiveRole::Software, HiveRole::System] {
-            // A hive that no check asks for is read for its names only, and never stops anything.
-            let needed = wants.keys.iter().any(|(of, _)| *of == role);
-            let claimants = claimants.remove(&role).unwrap_or_default();
-            if claimants.is_empty() {
-                let why = format!("{}\\system32\\config has no file {role}", self.evidence.root);
-                self.unread(role, needed, why);
-                continue;
-            }
-            let facts = match the_hive(volume, claimants, &self.evidence.root, role) {
-                Ok(facts) => facts,
-                Err(why) => {
-                    // Needed or not: on a volume that contradicts itself no edit of this install is safe.
-                    self.unread(role, true, why);
-                    continue;
-                }
-            };
-            let log = hive_file::find_log(volume, &facts.path).unwrap_or_else(|error| {
-                let words =
-                    format!("the log of {} could not be looked up, so no backup of it is kept", facts.path);
-                self.notes.push(format!("{words}: {error}"));
-                None
-            });
-            let mut exam =
-                HiveExam { log, facts, sha256: None, replayed: None, problems: Vec::new(), unwritable: None };
-            if let Err(error) = self.read_hive(volume, (role, needed), &mut exam, wants) {
-                self.unread(role, needed, error.to_string());
-                exam.unwritable.get_or_insert(error.to_string());
-            }
-            self.hives.insert(role, exam);
-        }
-    }
-
-    fn unread(&mut self, role: HiveRole, needed: bool, why: String) {
-        let words = format!("{role} could not be read: {why}");
-        if needed {
-            self.problems.push(words)
-        } else {
-            self.notes.push(words)
-        }
-        self.evidence.unread_hives.insert(role, why);
-    }
-
-    fn read_hive(
-        &mut self,
-        volume: &dyn FileSystem,
-        (role, needed): (HiveRole, bool),
-        exam: &mut HiveExam,
-        wants: &Wants,
-    ) -> Result<()> {
-        let HiveFile { hive, sha256, replayed } = hive_file::read(volume, &exam.facts)?;
-        exam.sha256 = Some(sha256);
-        if let Some(Replayed { pages, why }) = &replayed {
-            self.notes.push(format!(
-                "{} is dirty ({why}); it is read as its transaction log completes it ({pages} pages)",
-                exam.facts.path
-            ));
-        }
-        exam.replayed = replayed;
-        exam.problems = check(&hive);
-        if let Some(problem) = exam.problems.iter().find(|problem| problem.class == Class::Structure) {
-            let why = format!("{} is damaged, and an edit could harm it: {problem}", exam.facts.path);
-            // What the damage hides may be what starts the worm.
-            if needed {
-                self.problems.push(why.clone())
-            } else {
-                self.notes.push(why.clone())
-            }
-            exam.unwritable = Some(why);
-        } else if let Err(error) = volume.extents(exam.facts.id) {
-            exam.unwritable = Some(error.path(&exam.facts.path).to_string());
-        }
-        let mut keys: Vec<RegPath> =
-            wants.keys.iter().filter(|(of, _)| *of == role).map(|(_, key)| key.clone()).collect();
-        match role {
-            HiveRole::Software => self.evidence.identity.read_software(&hive)?,
-            HiveRole::System => {
-                let select = Select::read(&hive)?;
-                self.evidence.identity.read_system(&hive, &select)?;
-                self.session_manager = select.in_default(pending::KEY);
-                keys.extend(self.session_manager.clone());
-            }
-        }
-        for path in keys {
-            if let Some(key) = hive.key(&path)? {
-                let mut found = KeyEvidence::default();
-                for value in key.values()? {
-                    found.values.push((value.name(), value.data().map_err(|error| error.to_string())));
-                }
-                self.evidence.keys.insert((role, path), found);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The one file that the file table and the directories agree on to be a hive; else why there is none. Windows opens a
-/// hive by the directories; a record that merely claims the path may be a leftover of damage, and is not what it loads.
-fn the_hive(
-    volume: &dyn FileSystem,
-    mut claimants: Vec<FileFacts>,
-    root: &WinPath,
-    role: HiveRole,
-) -> Result<FileFacts, String> {
-    let Some(facts) = claimants.pop() else { return Err("no file is there".to_owned()) };
-    // Of a file with several names, the one that Windows opens.
-    let is_hive = |path: &&WinPath| config_hive(path).is_some_and(|found| found == (root.clone(), role));
-    let path = facts.paths.iter().find(is_hive).unwrap_or(&facts.path);
-    if !claimants.is_empty() {
-        let ids: Vec<String> = claimants.iter().chain([&facts]).map(|file| file.id.to_string()).collect();
-        return Err(format!(
-            "{path} is claimed by more than one file ({}); have that Windows check the volume (chkdsk /f), then scan again",
-            ids.join(", ")
-        ));
-    }
-    let words = |found: String| {
-        format!(
-            "the file table has {path} as {}, and the directory {found}; have that Windows check the volume \
-             (chkdsk /f), then scan again",
-            facts.id
-        )
-    };
-    match volume.find(path) {
-        Ok(Some(found)) if found.id == facts.id => Ok(facts),
-        Ok(Some(found)) => Err(words(format!("has {} there", found.id))),
-        Ok(None) => Err(words("does not have it".to_owned())),
-        Err(error) => Err(words(format!("cannot be searched for it: {error}"))),
-    }
 }
 
 /// Why a hibernation file forbids writing, if it does. Its first four bytes tell: zeros, or `wake` in any letters, mean

@@ -28,12 +28,6 @@ pub(super) fn pending_deletions(install: &InstallExam, inert: &[Action]) -> Resu
     if inert.is_empty() {
         return Ok(names);
     }
-    if matches!(install.evidence.identity.version.as_deref(), Some("4.0" | "5.0")) {
-        // Their SYSTEM has a mirror, SYSTEM.ALT, which would have to take the same edit.
-        return Err(
-            "this version does not write SYSTEM.ALT, which this Windows keeps beside SYSTEM".to_owned()
-        );
-    }
     let drive = install.evidence.identity.drive.ok_or("SystemRoot does not tell the drive's letter")?;
     let hive = install.hives.get(&HiveRole::System).ok_or("there is no SYSTEM hive")?;
     if let Some(why) = &hive.unwritable {
@@ -43,7 +37,7 @@ pub(super) fn pending_deletions(install: &InstallExam, inert: &[Action]) -> Resu
         install.session_manager.clone().ok_or("Select does not name the control set of the next start")?;
     let found = install
         .evidence
-        .key(HiveRole::System, &key)
+        .key(&HiveRole::System, &key)
         .ok_or_else(|| format!("SYSTEM has no key {key}"))?
         .value(pending::VALUE);
     let before = match found {

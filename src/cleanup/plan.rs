@@ -3,24 +3,25 @@
 
 use std::collections::BTreeMap;
 
-use crate::change::{Change, FileChange, FileId, HiveRole, Purpose, ValueChange, ValueEdit, VolumeId};
+use crate::change::{Change, FileChange, FileId, HiveRole, Purpose, ValueChange, VolumeId};
 use crate::checks::Check;
-use crate::cleanup::hive_file::{self, Replayed};
-use crate::cleanup::inspect::{Exam, HiveExam, InstallExam, MAX_HIVE, Opened, VolumeExam};
+use crate::cleanup::inspect::{Exam, InstallExam, Opened, VolumeExam};
 use crate::cleanup::names::{asked_for, pending_deletions};
 use crate::cleanup::remove_now::{self, Unlink};
-use crate::cleanup::verify::same_problems;
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
 use crate::finding::{Bearing, Outcome, PatchState, Subject};
-use crate::hive::check::{Class, Problem, check};
-use crate::hive::edit::{Edit, Room, edit_within};
-use crate::hive::tree::expected_tree;
+use crate::hive::check::Problem;
+use crate::hive::edit::Edit;
 use crate::path::WinPath;
 use crate::policy::{Policy, Remove};
 use crate::store::journal::{Intent, Side};
 use crate::store::quarantine::name_of;
 use crate::volume::{Extents, FileFacts, Storage};
+
+mod hives;
+
+pub(super) use hives::edit_for_undo;
 
 const SECTOR: u64 = 512;
 /// A file larger than this is not quarantined: its bytes are held in memory, on machines that may have 64 MiB.
@@ -273,7 +274,6 @@ fn plan_install(
         .map(|index| remove_now::inert_already(install, index))
         .map(|found| found.map(|(facts, change)| (facts.clone(), change)))
         .collect();
-    let volume = (plan.volume(place.volume), place.exam_volume);
     let mut files: Vec<(FileChange, (usize, usize))> = Vec::new();
     let mut values: BTreeMap<HiveRole, Vec<Wanted>> = BTreeMap::new();
     for (index, finding) in install.findings.iter_mut().enumerate() {
@@ -282,7 +282,7 @@ fn plan_install(
         if changes.is_empty() {
             let inert = inert_before.get(index).and_then(Option::as_ref).filter(|_| unlink_now);
             let asked = (place.install, index);
-            if let Some(unlink) = inert.and_then(|(facts, change)| Unlink::of(facts, change, volume, asked)) {
+            if let Some(unlink) = inert.and_then(|(facts, change)| Unlink::of(facts, change, place.exam_volume, asked)) {
                 finding.action = Some(unlink.in_words());
                 finding.outcome = Outcome::Planned;
                 unlinks.push(unlink);
@@ -300,7 +300,10 @@ fn plan_install(
             match change {
                 Change::File(change) => files.push((change, (place.install, index))),
                 Change::Value(change) => {
-                    values.entry(change.hive).or_default().push((change, vec![(place.install, index)]));
+                    values
+                        .entry(change.hive.clone())
+                        .or_default()
+                        .push((change, vec![(place.install, index)]));
                 }
             }
         }
@@ -318,16 +321,17 @@ fn plan_install(
     if let Some(why) = forbidden.map(str::to_owned).or_else(|| install.problems.first().cloned()) {
         return Err(why);
     }
-    for role in values.keys() {
-        if let Some(why) = install.hives.get(role).and_then(|hive| hive.unwritable.clone()) {
-            return Err(why);
-        }
+    // The other hives cost only what is to be changed in them.
+    if values.contains_key(&HiveRole::Software)
+        && let Some(why) = install.hives.get(&HiveRole::Software).and_then(|hive| hive.unwritable.clone())
+    {
+        return Err(why);
     }
     let mut inert = Vec::new();
     for (change, asked) in files {
         let facts = install.evidence.files.iter().find(|file| file.facts.id == change.id);
         let facts = facts.map(|file| file.facts.clone());
-        let unlink = facts.as_ref().and_then(|facts| Unlink::of(facts, &change, volume, asked));
+        let unlink = facts.as_ref().and_then(|facts| Unlink::of(facts, &change, place.exam_volume, asked));
         let is_resident = facts.is_some_and(|facts| facts.storage == Storage::Resident);
         match (unlink, is_resident) {
             (Some(unlink), true) if unlink_now => {
@@ -353,7 +357,6 @@ fn plan_install(
             },
         }
     }
-    plan.unlinks.extend(unlinks);
     if !unlink_now && policy.remove != Remove::Never {
         match pending_deletions(install, &inert) {
             Ok(names) => {
@@ -373,25 +376,27 @@ fn plan_install(
     }
     let mut actions = inert;
     for (role, wanted) in values {
-        let Some(hive) = install.hives.get(&role) else { continue };
-        let names_only = wanted.iter().all(|(change, _)| change.purpose == Purpose::NameRemoval);
-        let asked: Vec<(usize, usize)> = wanted.iter().flat_map(|(_, asked)| asked).copied().collect();
-        let (action, left) = match edit_hive(hive, wanted, place, now, plan) {
-            Ok(edited) => edited,
-            // The worm is inert and the rest is cured without it.
-            Err(why) if names_only => {
-                plan.names_stay(asked, &why);
-                continue;
+        let all: Vec<_> = wanted.iter().map(|(change, asked)| (change.purpose, asked.clone())).collect();
+        let left = match hives::edit(install, &role, wanted, place, now, plan) {
+            Ok((edits, left)) => {
+                actions.extend(edits);
+                left.into_iter().map(|((change, asked), why)| (change.purpose, asked, why)).collect()
             }
-            Err(why) => return Err(why),
+            Err(why) if role == HiveRole::Software => return Err(why),
+            Err(why) => all.into_iter().map(|(purpose, asked)| (purpose, asked, why.clone())).collect(),
         };
-        for ((change, asked), why) in left {
-            match change.purpose {
+        let left: Vec<(Purpose, Vec<(usize, usize)>, String)> = left;
+        for (purpose, asked, why) in left {
+            match purpose {
+                // The worm is inert and the rest is cured without it.
                 Purpose::NameRemoval => plan.names_stay(asked, &why),
                 _ => asked.into_iter().for_each(|asked| leave(install, asked, &why)),
             }
         }
-        actions.extend(action);
+    }
+    for unlink in unlinks {
+        let volume = plan.volume(place.volume);
+        plan.unlinks.push(Unlink { volume, ..unlink });
     }
     Ok(actions)
 }
@@ -469,119 +474,4 @@ fn make_inert(
         kind: ActionKind::MakeInert,
         writes,
     })
-}
-
-fn to_edit(change: &ValueChange) -> Edit {
-    let (key, value) = (change.key.clone(), change.name.clone());
-    match &change.edit {
-        ValueEdit::Delete => Edit::Delete { key, value },
-        ValueEdit::Set { to } => Edit::Set { key, value, to: to.clone() },
-    }
-}
-
-type Left = Vec<(Wanted, String)>;
-
-/// One action for all changes of a hive. Changes for which the hive has no room are given back with the reason.
-fn edit_hive(
-    exam: &HiveExam,
-    wanted: Vec<Wanted>,
-    place: &Place<'_>,
-    now: u64,
-    plan: &mut Plan,
-) -> Result<(Option<Action>, Left), String> {
-    let words = |error: Error| error.path(&exam.facts.path).to_string();
-    let bytes = place.opened.files.read(exam.facts.id, MAX_HIVE).map_err(words)?;
-    let before = Some(Sha256::of(&bytes));
-    if exam.sha256 != before {
-        return Err(format!(
-            "{} reads differently than a moment ago; the disk may be failing",
-            exam.facts.path
-        ));
-    }
-    let extents = place.opened.files.extents(exam.facts.id).map_err(words)?;
-    // What the hive lacks comes first, from its log; the edits are made to the hive as it is then.
-    let replay = hive_file::script(place.opened.files.as_ref(), &exam.facts.path, &bytes).map_err(words)?;
-    let settle =
-        |bytes| hive_file::settle(place.opened.files.as_ref(), &exam.facts.path, bytes).map_err(words);
-    let (mut hive, _) = settle(bytes)?;
-    let room = Room::InFile(extents.size.min(extents.initialised));
-    let edits_of =
-        |wanted: &[Wanted]| wanted.iter().map(|(change, _)| to_edit(change)).collect::<Vec<Edit>>();
-    let (mut kept, mut left): (Vec<Wanted>, Left) = (wanted, Vec::new());
-    let mut edits = edits_of(&kept);
-    let mut expected = expected_tree(&hive, &edits).map_err(words)?;
-    let groups = match edit_within(&mut hive, &edits, now, room) {
-        Ok(groups) => groups,
-        Err(_) => {
-            // One has no room. They are tried one after the other, so that it costs only itself; which of them fit is
-            // known only then, so the hive is read once more and all of those are made in one go.
-            let mut fitting = Vec::new();
-            for (change, asked) in kept {
-                match edit_within(&mut hive, &[to_edit(&change)], now, room) {
-                    Ok(_) => fitting.push((change, asked)),
-                    Err(error) => left.push(((change, asked), error.path(&exam.facts.path).to_string())),
-                }
-            }
-            if fitting.is_empty() {
-                return Ok((None, left));
-            }
-            drop(hive);
-            (hive, _) = settle(place.opened.files.read(exam.facts.id, MAX_HIVE).map_err(words)?)?;
-            edits = edits_of(&fitting);
-            expected = expected_tree(&hive, &edits).map_err(words)?;
-            kept = fitting;
-            edit_within(&mut hive, &edits, now, room).map_err(words)?
-        }
-    };
-    let problems = check(&hive);
-    if !same_problems(&problems, &exam.problems)
-        || problems.iter().any(|problem| problem.class == Class::Structure)
-    {
-        let found: Vec<String> =
-            problems.iter().filter(|p| !exam.problems.contains(p)).map(ToString::to_string).collect();
-        return Err(format!("the edit of {} would not be sound: {}", exam.facts.path, found.join("; ")));
-    }
-    let mut writes = Vec::new();
-    if let Some(Replayed { pages, .. }) = exam.replayed.as_ref().filter(|_| !replay.is_empty()) {
-        plan.notes.push(format!(
-            "{} is dirty: its transaction log ({pages} pages) is replayed before it is edited, and taken back with the run",
-            exam.facts.path
-        ));
-    }
-    for (group, patches) in (0..).zip(replay.into_iter().chain(groups)) {
-        for patch in patches.sectors {
-            let place = extents.place(patch.offset, SECTOR).map_err(words)?;
-            let (before, after) = (Content::Bytes(patch.before), Content::Bytes(patch.after));
-            writes.push(Write { group, place, length: SECTOR, before, after });
-        }
-    }
-    let action = Action {
-        volume: plan.volume(place.volume),
-        exam_volume: place.exam_volume,
-        path: exam.facts.path.clone(),
-        id: exam.facts.id,
-        extents,
-        before,
-        changes: kept.into_iter().map(|(change, asked)| (Change::Value(change), asked)).collect(),
-        kind: ActionKind::EditHive { edits, expected_tree: expected, problems },
-        writes,
-    };
-    Ok((Some(action), left))
-}
-
-/// Changes that could not be planned, with the reason.
-pub(super) type LeftValues = Vec<(ValueChange, String)>;
-
-/// A value change that no finding asked for: undo makes these.
-pub(super) fn edit_hive_for_undo(
-    exam: &HiveExam,
-    wanted: Vec<ValueChange>,
-    (exam_volume, volume, opened): (usize, VolumeId, &Opened),
-    now: u64,
-    plan: &mut Plan,
-) -> Result<(Option<Action>, LeftValues), String> {
-    let place = Place { exam_volume, volume, opened, install: 0 };
-    let wanted = wanted.into_iter().map(|change| (change, Vec::new())).collect();
-    let (action, left) = edit_hive(exam, wanted, &place, now, plan)?;
-    Ok((action, left.into_iter().map(|((change, _), why)| (change, why)).collect()))
 }

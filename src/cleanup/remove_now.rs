@@ -47,11 +47,12 @@ impl Unlink {
     pub(super) fn of(
         facts: &FileFacts,
         file: &FileChange,
-        (volume, exam_volume): (usize, usize),
+        exam_volume: usize,
         asked: (usize, usize),
     ) -> Option<Self> {
         let (file, paths) = (file.clone(), facts.paths.clone());
-        let keeps_bytes = false;
+        // Its place among the plan's volumes is known once the plan keeps it.
+        let (volume, keeps_bytes) = (0, false);
         (!facts.is_orphan).then_some(Self { volume, exam_volume, file, paths, keeps_bytes, asked })
     }
 

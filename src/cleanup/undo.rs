@@ -9,14 +9,14 @@ use crate::cleanup::discover::Patient;
 use crate::cleanup::held::{HiveNow, InertFile, RunOnDisk, Standing};
 use crate::cleanup::hive_file;
 use crate::cleanup::inspect::{Exam, MAX_HIVE, Opened};
-use crate::cleanup::plan::{Action, ActionKind, Content, Plan, Write, edit_hive_for_undo};
+use crate::cleanup::plan::{Action, ActionKind, Content, Plan, Write, edit_for_undo};
 use crate::digest::{Digests, Sha256};
 use crate::error::{Error, Result};
 use crate::hive::check::{Class, check};
 use crate::store::journal::{Side, TouchedFile};
 use crate::store::quarantine::{Quarantine, name_of};
 use crate::threat::Signatures;
-use crate::windows::install::config_hive;
+use crate::windows::install::hive_role;
 
 const SECTOR: u64 = 512;
 
@@ -284,11 +284,11 @@ fn prove_write_back(
     let (hive, _) = hive_file::settle(opened.files.as_ref(), &file.path, taken_back(now))?;
     let sound = !check(&hive).iter().any(|problem| problem.class == Class::Structure);
     for change in values {
-        let role = config_hive(&file.path).map(|(_, role)| role);
+        let role = hive_role(&file.path);
         let key = hive.key(&change.key)?;
         let value = key.map(|key| key.value(&change.name)).transpose()?.flatten();
         let value = value.map(|value| value.data()).transpose()?;
-        if !sound || role != Some(change.hive) || value != change.before {
+        if !sound || role.as_ref() != Some(&change.hive) || value != change.before {
             return refuse("it would not leave a sound hive with the values as they were");
         }
     }
@@ -374,7 +374,7 @@ fn plan_values(
         }
     }
     drop(hive.hive);
-    match edit_hive_for_undo(hive_exam, reversed, place, now, &mut undo.plan) {
+    match edit_for_undo(hive_exam, reversed, place, now, &mut undo.plan) {
         Ok((action, left)) => {
             undo.plan.actions.extend(action);
             undo.left.extend(left.into_iter().map(|(change, why)| (Change::Value(change), why)));

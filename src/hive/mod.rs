@@ -29,6 +29,7 @@ use cell::{byte_range, u32_at, u64_at};
 const SEQUENCE_1: usize = 4;
 const SEQUENCE_2: usize = 8;
 const LAST_WRITTEN: usize = 12;
+const FILE_TYPE: usize = 28;
 const ROOT: usize = 36;
 const BINS_SIZE: usize = 40;
 const CHECKSUM: usize = 508;
@@ -44,7 +45,7 @@ pub struct Hive {
 impl Hive {
     /// Takes a whole file and validates its base block. A dirty hive is accepted; see [`Hive::dirty`].
     ///
-    /// Errors: the file is no primary hive file of version 1.3 to 1.6, or is shorter than its bins.
+    /// Errors: the file is no hive file (primary, or the alternate of SYSTEM) of version 1.3 to 1.6, or is shorter than its bins.
     pub fn parse(bytes: Vec<u8>) -> Result<Self> {
         const DOING: &str = "read the base block";
         if bytes.len() < BASE_BLOCK {
@@ -69,7 +70,10 @@ impl Hive {
         };
         field(20, "major version", "1", |n| n == 1)?;
         field(24, "minor version", "3 to 6", |n| (3..=6).contains(&n))?;
-        field(28, "file type", "0 (primary)", |n| n == 0)?;
+        if bytes.get(512..516) == Some(b"DIRT") {
+            return Err(Error::mismatch(DOING, 512, "a hive", "the dirty vector of a transaction log"));
+        }
+        field(FILE_TYPE, "file type", "0 (primary) or 1 (SYSTEM.ALT)", |n| n <= 1)?;
         field(32, "file format", "1", |n| n == 1)?;
         let size = field(BINS_SIZE, "size of the bins", "a multiple of 4096 above 0, below 2 GiB", |n| {
             n != 0 && n % 4096 == 0 && n < 0x8000_0000
@@ -190,7 +194,7 @@ mod tests {
             (0, 0, "offset 0x0): expected signature \"regf\""),
             (20, 2, "offset 0x14): expected major version 1, found 0x2"),
             (24, 2, "offset 0x18): expected minor version 3 to 6, found 0x2"),
-            (28, 1, "offset 0x1c): expected file type 0 (primary), found 0x1"),
+            (28, 2, "offset 0x1c): expected file type 0 (primary) or 1 (SYSTEM.ALT), found 0x2"),
             (32, 0, "offset 0x20): expected file format 1, found 0x0"),
             (40, 100, "offset 0x28): expected size of the bins a multiple of 4096"),
             (40, 8192, "expected bins up to byte 12288, found a file of 8192 bytes"),

@@ -10,8 +10,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::Hive;
-use super::cell::SEGMENT;
+use super::cell::{SEGMENT, u32_at};
+use super::{CHECKSUM, FILE_TYPE, Hive, checksum};
 use crate::change::{ValueData, ValueType};
 use crate::error::{Cause, Error, Result};
 use crate::path::RegPath;
@@ -26,8 +26,20 @@ const DOING: &str = "read a value with the second reader";
 pub fn read_value(hive: &Hive, key: &RegPath, value: &str) -> Result<Option<ValueData>> {
     look_through(hive, key).map_err(|error| error.within(DOING).path(key))?;
     // Nothing mutable is shared with the closure, so nothing can be left half changed.
-    let read = catch_unwind(AssertUnwindSafe(|| read(hive.as_bytes(), key, value)));
+    let read = catch_unwind(AssertUnwindSafe(|| match primary(hive) {
+        Some(copy) => read(&copy, key, value),
+        None => read(hive.as_bytes(), key, value),
+    }));
     read.unwrap_or_else(|_| Err(Error::library(DOING, "nt-hive panicked"))).map_err(|error| error.path(key))
+}
+
+/// SYSTEM.ALT as nt-hive takes it, which knows no file type but that of a primary hive; none for a primary hive.
+fn primary(hive: &Hive) -> Option<Vec<u8>> {
+    let mut copy = (u32_at(hive.as_bytes(), FILE_TYPE) != Some(0)).then(|| hive.as_bytes().to_vec())?;
+    copy.get_mut(FILE_TYPE..FILE_TYPE + 4)?.fill(0);
+    let sum = checksum(&copy).to_le_bytes();
+    copy.get_mut(CHECKSUM..CHECKSUM + 4)?.copy_from_slice(&sum);
+    Some(copy)
 }
 
 /// Whether an error of [`read_value`] means that the second reader is not able to read such a value.

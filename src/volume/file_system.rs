@@ -114,6 +114,12 @@ pub trait FileSystem: Send + Sync {
     /// Whether Windows will check the volume at its next start.
     fn is_dirty(&self) -> bool;
 
+    /// Why the file system's own log is unclean, in words: Windows has work to finish in it at its next start. None where it is
+    /// clean, or there is no log.
+    fn unclean_log(&self) -> Option<String> {
+        None
+    }
+
     /// Whether the device ends before the volume does: a truncated image, or a partition table that is wrong.
     fn is_truncated(&self) -> bool;
 
@@ -174,12 +180,6 @@ pub trait FileSystem: Send + Sync {
     /// Refused, naming the other owner and the place; a record that cannot be read and so may claim anything.
     fn prove_unshared(&self, plan: &[(FileId, Range<u64>)], progress: &mut dyn FnMut(u64, u64))
     -> Result<()>;
-
-    /// Why the file system's own log keeps others from mounting it: in it stands what only Windows can finish. None
-    /// where it is clean, or there is none.
-    fn unclean_log(&self) -> Option<String> {
-        None
-    }
 
     /// The sectors that change when the dirty flag is turned, in the order in which they are written.
     ///

@@ -31,6 +31,12 @@ impl Select {
         RegPath::new(&format!("ControlSet{number:03}"))
     }
 
+    /// The sets that count: the one that ran last and the one that starts next, each once.
+    pub fn sets(&self) -> impl Iterator<Item = RegPath> {
+        let next = self.default.filter(|next| self.current != Some(*next));
+        self.current.into_iter().chain(next).map(Self::path)
+    }
+
     /// Path of a key in the set that the next start uses.
     pub fn in_default(&self, below: &str) -> Option<RegPath> {
         self.default.map(|number| Self::path(number).join(below))

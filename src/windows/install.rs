@@ -10,20 +10,37 @@ use crate::path::{RegPath, WinPath, same_name};
 use crate::windows::control_set::Select;
 
 /// Names of the hive files below `system32\config`.
-const HIVES: [(&str, HiveRole); 2] = [("software", HiveRole::Software), ("system", HiveRole::System)];
+const HIVES: [(&str, HiveRole); 3] = [
+    ("software", HiveRole::Software),
+    ("system", HiveRole::System),
+    ("system.alt", HiveRole::SystemAlternate),
+];
+/// A user's hive in the folder of the profile.
+const USER_HIVE: &str = "ntuser.dat";
 
 /// The system root and the hive that a path names, if it is `ROOT\system32\config\software` or `...\system`, letters
 /// folded. ROOT is one folder in the volume's root, as every setup of these Windows makes it.
 pub fn config_hive(path: &WinPath) -> Option<(WinPath, HiveRole)> {
     let parts: Vec<&str> = path.parts().collect();
     let &[root, system32, config, file] = parts.as_slice() else { return None };
-    let role = HIVES.iter().find(|(name, _)| same_name(name, file))?.1;
+    let role = HIVES.iter().find(|(name, _)| same_name(name, file))?.1.clone();
     (same_name(system32, "system32") && same_name(config, "config")).then(|| (WinPath::new(root), role))
 }
 
-/// Whether a file of this name may be a hive that [`config_hive`] asks for.
-pub fn may_be_config_hive(name: &str) -> bool {
-    HIVES.iter().any(|(known, _)| same_name(known, name))
+/// Whether a path is that of a user's hive: `NTUSER.DAT` in a folder.
+pub fn is_user_hive(path: &WinPath) -> bool {
+    same_name(path.file_name(), USER_HIVE) && path.parts().count() > 1
+}
+
+/// Which hive a file is by its path, whichever install it belongs to.
+pub fn hive_role(path: &WinPath) -> Option<HiveRole> {
+    let user = || is_user_hive(path).then(|| HiveRole::User(path.clone()));
+    config_hive(path).map(|(_, role)| role).or_else(user)
+}
+
+/// Whether a file of this name may be a hive that [`config_hive`] or [`is_user_hive`] asks for.
+pub fn may_be_hive(name: &str) -> bool {
+    HIVES.iter().map(|(known, _)| *known).chain([USER_HIVE]).any(|known| same_name(known, name))
 }
 
 /// What kind of machine the product is.
@@ -103,6 +120,11 @@ impl Identity {
         Ok(())
     }
 
+    /// Whether this Windows keeps a mirror of SYSTEM in SYSTEM.ALT: NT 4.0 and 2000 do, XP and later do not.
+    pub fn keeps_alternate(&self) -> bool {
+        matches!(self.version.as_deref(), Some("4.0" | "5.0"))
+    }
+
     /// Whether this Windows acts on EnableDCOM: Windows 2000 does from Service Pack 3 on (KB825750, MS03-039), the
     /// others always. None where the version or service pack could not be read.
     pub fn honours_enable_dcom(&self) -> Option<bool> {
@@ -131,7 +153,11 @@ mod tests {
     fn knows_a_config_hive_by_its_place() {
         let found = config_hive(&WinPath::new("WinXP\\SYSTEM32\\Config\\Software"));
         assert_eq!(found, Some((WinPath::new("WINXP"), HiveRole::Software)));
-        assert_eq!(config_hive(&WinPath::new("WINDOWS\\system32\\config\\system.alt")), None);
+        let found = config_hive(&WinPath::new("WINNT\\system32\\config\\system.ALT"));
+        assert_eq!(found, Some((WinPath::new("WINNT"), HiveRole::SystemAlternate)));
+        let user = WinPath::new("Documents and Settings\\x\\ntuser.dat");
+        assert_eq!(hive_role(&user), Some(HiveRole::User(user)));
+        assert_eq!(hive_role(&WinPath::new("ntuser.dat")), None);
         assert_eq!(config_hive(&WinPath::new("WINDOWS\\repair\\software")), None);
         assert_eq!(config_hive(&WinPath::new("a\\WINDOWS\\system32\\config\\system")), None);
     }

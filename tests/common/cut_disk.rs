@@ -33,11 +33,6 @@ pub(crate) fn practice() -> &'static Practice {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("power-cut.img");
         let mut make = Command::new(root.join("scripts/make-practice-disk"));
         make.arg(&path).args(["--files", "10", "--size", "12M"]).current_dir(root);
-        // The maker beside the test's own binary, where it is built; else the script has cargo build it.
-        let built = Path::new(env!("CARGO_BIN_EXE_deblast")).with_file_name("practice-maker");
-        if std::env::var_os("PRACTICE_MAKER").is_none() && built.exists() {
-            make.env("PRACTICE_MAKER", built);
-        }
         let output = make.output().unwrap();
         assert!(output.status.success(), "{make:?}: {}", String::from_utf8_lossy(&output.stderr));
         Practice { bytes: std::fs::read(&path).unwrap(), path }

@@ -181,7 +181,9 @@ fn obstacle() -> Option<&'static str> {
 /// The bytes of a practice disk, made once a process for the same options; none, with a word, where it cannot be made.
 pub fn practice(options: &[&str]) -> Option<Vec<u8>> {
     static MADE: OnceLock<Mutex<BTreeMap<String, Vec<u8>>>> = OnceLock::new();
-    if let Some(why) = obstacle() {
+    // a FAT volume is filled without a mount
+    let fat = options.iter().any(|option| option.starts_with("fat"));
+    if let Some(why) = obstacle().filter(|_| !fat) {
         skip(why);
         return None;
     }
@@ -192,11 +194,6 @@ pub fn practice(options: &[&str]) -> Option<Vec<u8>> {
         let out = folder.path().join("practice.img");
         let mut command = Command::new(Path::new(ROOT).join("scripts/make-practice-disk"));
         command.arg(&out).args(options);
-        // Beside the binary under test lies the maker, if it was built; else the script builds it.
-        let maker = Path::new(env!("CARGO_BIN_EXE_deblast")).with_file_name("practice-maker");
-        if maker.exists() && std::env::var_os("PRACTICE_MAKER").is_none() {
-            command.env("PRACTICE_MAKER", maker);
-        }
         judge(&mut command);
         made.insert(key.clone(), fs::read(&out).unwrap());
     }
