@@ -282,11 +282,8 @@ impl Args {
                 options.take_common(common);
                 options.take_consent(&consent);
                 options.take_store(store)?;
-                options.policy = Policy {
-                    dcom: dcom.meaning(),
-                    suspects: suspects.meaning(),
-                    remove: remove.meaning(),
-                };
+                options.policy =
+                    Policy { dcom: dcom.meaning(), suspects: suspects.meaning(), remove: remove.meaning() };
             }
             Command::Undo { target, common, consent, run, last: _, list, only, store } => {
                 options.task = match (list, run) {

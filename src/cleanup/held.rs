@@ -150,7 +150,7 @@ impl RunOnDisk {
         }
         held.whole = held.combined();
         let known = held.files.iter().flatten().any(|fit| fit.state != State::Foreign);
-        let belongs = known || held.identities_fit(exam);
+        let belongs = known || held.identities_fit(exam) || held.removed_a_name(exam);
         Ok(belongs.then_some(held))
     }
 
@@ -206,6 +206,20 @@ impl RunOnDisk {
 
     pub(super) fn exam_volume(&self, file: &TouchedFile) -> Option<usize> {
         self.volumes.get(file.volume).copied().flatten()
+    }
+
+    /// Whether a file of which the run removed the names is gone from a volume of this target. Nothing else is left to
+    /// tell a run by that did no more.
+    fn removed_a_name(&self, exam: &Exam) -> bool {
+        self.journal.header.files.is_empty() && self.unlinks_gone(exam).next().is_some()
+    }
+
+    fn unlinks_gone<'a>(&'a self, exam: &'a Exam) -> impl Iterator<Item = &'a UnlinkedFile> {
+        self.journal.header.unlinks.iter().filter(|unlink| {
+            let volume = self.volumes.get(unlink.volume).copied().flatten();
+            let opened = volume.and_then(|index| exam.volumes.get(index)?.opened.as_ref());
+            opened.is_some_and(|opened| matches!(opened.files.facts(unlink.file.id), Ok(None)))
+        })
     }
 
     /// Whether any file that the run wrote is still there under its identity and name.
@@ -297,18 +311,14 @@ impl RunOnDisk {
 
     /// The files that this run removed from their folders with their bytes, which were never written over, and that are
     /// gone; each with where its bytes lie.
-    pub(super) fn gone_with_bytes(&self, exam: &Exam) -> Vec<(&FileChange, String)> {
-        let is_gone = |unlink: &UnlinkedFile| {
-            let volume = self.volumes.get(unlink.volume).copied().flatten();
-            let opened = volume.and_then(|index| exam.volumes.get(index)?.opened.as_ref());
-            opened.is_some_and(|opened| matches!(opened.files.facts(unlink.file.id), Ok(None)))
-        };
-        let unlinks = self.journal.header.unlinks.iter().filter(|unlink| is_gone(unlink));
+    pub(super) fn gone_with_bytes<'a>(&'a self, exam: &'a Exam) -> Vec<(&'a FileChange, String)> {
         let words = |name: &String| {
             let kept = self.run.path().join("quarantine").join(name);
             format!("{UNLINKED}; its bytes lie encoded in {}", kept.display())
         };
-        unlinks.filter_map(|unlink| Some((&unlink.file, words(unlink.kept.as_ref()?)))).collect()
+        self.unlinks_gone(exam)
+            .filter_map(|unlink| Some((&unlink.file, words(unlink.kept.as_ref()?))))
+            .collect()
     }
 
     /// How every change stands.

@@ -282,7 +282,9 @@ fn plan_install(
         if changes.is_empty() {
             let inert = inert_before.get(index).and_then(Option::as_ref).filter(|_| unlink_now);
             let asked = (place.install, index);
-            if let Some(unlink) = inert.and_then(|(facts, change)| Unlink::of(facts, change, place.exam_volume, asked)) {
+            if let Some(unlink) =
+                inert.and_then(|(facts, change)| Unlink::of(facts, change, place.exam_volume, asked))
+            {
                 finding.action = Some(unlink.in_words());
                 finding.outcome = Outcome::Planned;
                 unlinks.push(unlink);

@@ -160,8 +160,7 @@ pub(super) fn remove_now(
 /// Says in the finding and among the files that were touched what became of one.
 fn note(session: &mut Session<'_>, unlink: &Unlink, outcome: &Result<(), String>, sink: Sink<'_>) {
     let mut installs = session.exam.volumes.iter_mut().flat_map(|volume| &mut volume.installs);
-    let finding =
-        installs.nth(unlink.asked.0).and_then(|install| install.findings.get_mut(unlink.asked.1));
+    let finding = installs.nth(unlink.asked.0).and_then(|install| install.findings.get_mut(unlink.asked.1));
     if let Some(finding) = finding {
         finding.facts.name = Some(match outcome {
             Ok(()) => "removed: through a mount, and not found there any more".to_owned(),
@@ -364,4 +363,3 @@ pub(super) fn inert_already(install: &InstallExam, index: usize) -> Option<(&Fil
     let change = FileChange { path: path.clone(), id: *id, digests: digests.clone() };
     is_inert.then_some((&file.facts, change))
 }
-

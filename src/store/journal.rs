@@ -216,10 +216,16 @@ pub struct Intent {
 enum Record {
     Header(Box<Header>),
     Intent(Intent),
-    Ready { intents: usize },
-    Closed { words: String },
+    Ready {
+        intents: usize,
+    },
+    Closed {
+        words: String,
+    },
     /// Behind `closed`: which of the header's `unlinks` are gone.
-    Unlinked { files: Vec<usize> },
+    Unlinked {
+        files: Vec<usize>,
+    },
 }
 
 /// A journal that can be relied on: complete up to `ready`.

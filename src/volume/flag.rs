@@ -45,9 +45,7 @@ pub(super) fn sectors(mft: &Mft) -> Result<Vec<FlagSector>> {
     let own = place_of(&mft.extents, VOLUME * mft.geometry.record + len64(sector))?;
     let mirror = super::data::content(
         mft,
-        &mft.record(MIRROR)?
-            .ok_or_else(|| Error::refused(doing, "there is no $MFTMirr"))?
-            .record(),
+        &mft.record(MIRROR)?.ok_or_else(|| Error::refused(doing, "there is no $MFTMirr"))?.record(),
         kind::DATA,
         "",
     )?

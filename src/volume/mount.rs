@@ -294,7 +294,8 @@ fn run(command: &mut Command) -> std::io::Result<String> {
 /// The options of what is mounted at a place; none where nothing is.
 fn mount_options(point: &Path) -> Result<Option<(String, String)>> {
     let file = "/proc/self/mounts";
-    let table = std::fs::read_to_string(file).doing("read the table of mounts").map_err(|e| e.device(file))?;
+    let table =
+        std::fs::read_to_string(file).doing("read the table of mounts").map_err(|e| e.device(file))?;
     let found = table.lines().rev().find_map(|line| {
         let mut fields = line.split(' ');
         let source = fields.next()?;
@@ -311,7 +312,9 @@ fn unmount_patiently(point: &Path) -> Result<()> {
             Err(rustix::io::Errno::BUSY) if begun.elapsed() < BUSY => std::thread::sleep(TICK),
             Err(error) => {
                 let place = |error: Error| {
-                    error.device(point).hint("end the program that uses it, and run again: it is unmounted then")
+                    error
+                        .device(point)
+                        .hint("end the program that uses it, and run again: it is unmounted then")
                 };
                 return Err(place(Error::io("unmount the volume", error.into())));
             }
@@ -384,14 +387,20 @@ impl Mounted {
         };
         if Path::new(&source) != self.laid.node() || !options.split(',').any(|option| option == "rw") {
             let found = format!("{source} with the options {options}");
-            return Err(Error::mismatch(DOING, 0, format!("{} read-write", self.laid.node().display()), found));
+            return Err(Error::mismatch(
+                DOING,
+                0,
+                format!("{} read-write", self.laid.node().display()),
+                found,
+            ));
         }
         self.laid.let_go()
     }
 
     fn log(&self) -> String {
         let text = std::fs::read_to_string(self.folder.path.join("log")).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        // What it says first is why; its usage comes behind.
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).take(4).collect();
         if lines.is_empty() { "it ended without a word".to_owned() } else { lines.join("; ") }
     }
 
@@ -424,7 +433,10 @@ impl Mounted {
                     Vec::new()
                 };
                 if found.ino() != file.record || !found.is_file() || !accepts(&bytes) {
-                    return Err(Error::refused(DOING, "through the mount it is not the file that was inspected"));
+                    return Err(Error::refused(
+                        DOING,
+                        "through the mount it is not the file that was inspected",
+                    ));
                 }
                 Ok(())
             };
