@@ -7,7 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use crate::cleanup::Which;
 use crate::cleanup::undo::Only;
 use crate::error::{Error, Result};
-use crate::policy::{Dcom, Policy, Remove, Suspects};
+use crate::policy::{Dcom, PacketFilter, Policy, Remove, RestorePoints, Suspects};
 use crate::store::Store;
 
 mod hive;
@@ -52,9 +52,18 @@ enum Command {
         /// DCOM: disable it unless the patch is known to be in (auto), disable it in any case, or leave it
         #[arg(long, value_enum, default_value_t)]
         dcom: DcomArg,
+        /// TCP/IP filtering: switch it on where DCOM cannot be disabled on a workstation (auto), in any case, or never
+        #[arg(long, value_enum, default_value_t)]
+        packet_filter: PacketFilterArg,
         /// What to do with files and values that only look like a worm's
         #[arg(long, value_enum, default_value_t)]
         suspects: SuspectsArg,
+        /// Cure W32/Welchia (Nachi) too; it is reported in any case
+        #[arg(long)]
+        companions: bool,
+        /// What to do with copies of a worm in System Restore
+        #[arg(long, value_enum, default_value_t)]
+        restore_points: RestorePointsArg,
         /// How the name of an inert file goes away: by Windows at its next start, now (the volume is mounted by ntfs-3g), or never
         #[arg(long, value_enum, default_value_t)]
         remove: RemoveArg,
@@ -151,6 +160,15 @@ choice!(DcomArg => Dcom {
     #[default] Auto => Dcom::Auto,
     Disable => Dcom::Disable,
     Leave => Dcom::Leave,
+});
+choice!(PacketFilterArg => PacketFilter {
+    #[default] Auto => PacketFilter::Auto,
+    On => PacketFilter::On,
+    Off => PacketFilter::Off,
+});
+choice!(RestorePointsArg => RestorePoints {
+    #[default] Report => RestorePoints::Report,
+    Quarantine => RestorePoints::Quarantine,
 });
 choice!(SuspectsArg => Suspects {
     #[default] Leave => Suspects::Leave,
@@ -276,14 +294,31 @@ impl Args {
                 options.targets = targets.targets;
                 options.take_common(common);
             }
-            Command::Clean { targets, common, consent, dcom, suspects, remove, store } => {
+            Command::Clean {
+                targets,
+                common,
+                consent,
+                dcom,
+                packet_filter,
+                suspects,
+                companions,
+                restore_points,
+                remove,
+                store,
+            } => {
                 options.task = Task::Clean;
                 options.targets = targets.targets;
                 options.take_common(common);
                 options.take_consent(&consent);
                 options.take_store(store)?;
-                options.policy =
-                    Policy { dcom: dcom.meaning(), suspects: suspects.meaning(), remove: remove.meaning() };
+                options.policy = Policy {
+                    dcom: dcom.meaning(),
+                    packet_filter: packet_filter.meaning(),
+                    companions,
+                    restore_points: restore_points.meaning(),
+                    suspects: suspects.meaning(),
+                    remove: remove.meaning(),
+                };
             }
             Command::Undo { target, common, consent, run, last: _, list, only, store } => {
                 options.task = match (list, run) {

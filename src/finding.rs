@@ -229,6 +229,8 @@ pub enum Subject {
         /// Digests as inspected.
         digests: Digests,
     },
+    /// Several values that only count together, as the changes that a cure would make.
+    Several(Vec<Change>),
 }
 
 impl Subject {

@@ -17,6 +17,30 @@ pub enum Dcom {
     Leave,
 }
 
+/// What to do with TCP/IP filtering.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PacketFilter {
+    /// Switch it on where the hole is open, EnableDCOM is not honoured, and the product is a workstation.
+    #[default]
+    Auto,
+    /// Switch it on.
+    On,
+    /// Never switch it on. What is on stays on.
+    Off,
+}
+
+/// What to do with copies of a worm in System Restore.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestorePoints {
+    /// Report them.
+    #[default]
+    Report,
+    /// Quarantine them like the worm.
+    Quarantine,
+}
+
 /// What to do with files that only look like a worm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -41,11 +65,28 @@ pub enum Remove {
     Never,
 }
 
+/// What every `auto` is decided by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Situation {
+    /// Whether the patch is in; what is not established counts as open.
+    pub patch: PatchState,
+    /// Whether this Windows acts on EnableDCOM; none where that is not known.
+    pub honours_enable_dcom: Option<bool>,
+    /// Whether ProductType says that it is a workstation.
+    pub is_workstation: bool,
+}
+
 /// Everything that the technician decides about a cure.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Policy {
     /// DCOM.
     pub dcom: Dcom,
+    /// TCP/IP filtering.
+    pub packet_filter: PacketFilter,
+    /// Whether W32/Welchia is cured too.
+    pub companions: bool,
+    /// Copies in System Restore.
+    pub restore_points: RestorePoints,
     /// Suspects.
     pub suspects: Suspects,
     /// Names of inert files.
@@ -53,15 +94,21 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The policy with every `auto` decided for one install, from what is known about its patch. What is not
-    /// established counts as open.
+    /// The policy with every `auto` decided for one install.
     #[must_use]
-    pub fn settled(&self, patch: PatchState) -> Self {
-        let dcom = match (self.dcom, patch) {
-            (Dcom::Auto, PatchState::Fixed) => Dcom::Leave,
-            (Dcom::Auto, PatchState::Vulnerable | PatchState::NotEstablished) => Dcom::Disable,
-            (decided, _) => decided,
+    pub fn settled(&self, situation: Situation) -> Self {
+        let is_open = situation.patch != PatchState::Fixed;
+        let dcom = match self.dcom {
+            Dcom::Auto if is_open => Dcom::Disable,
+            Dcom::Auto => Dcom::Leave,
+            decided => decided,
         };
-        Self { dcom, ..self.clone() }
+        let is_needed = is_open && situation.honours_enable_dcom == Some(false) && situation.is_workstation;
+        let packet_filter = match self.packet_filter {
+            PacketFilter::Auto if is_needed => PacketFilter::On,
+            PacketFilter::Auto => PacketFilter::Off,
+            decided => decided,
+        };
+        Self { dcom, packet_filter, ..self.clone() }
     }
 }

@@ -268,3 +268,56 @@ fn volumes_without_a_windows_are_read_and_left_alone() {
         ran.require(digest(&fs::read(&copy).unwrap()) == before, "no byte to change");
     }
 }
+
+/// Filtering on a real SYSTEM: on by edits, wholly taken back by sectors; on again, and taken back by values.
+#[test]
+fn tcp_ip_filtering_of_a_real_xp_is_switched_on_and_off() {
+    let Some(system) = corpus(XP_SYSTEM) else { return };
+    let Some(case) = composed(None, Some(&system), "") else { return };
+    let before = case.file(SYSTEM);
+    let scanned = case.scan().exits(1);
+    let filter = scanned.findings("packet_filter");
+    scanned.require(filter[0]["why"].as_str().unwrap().contains("EnableSecurityFilters"), "off, and why");
+
+    let on = ["--packet-filter", "on", "--remove", "never"];
+    let ran = case.clean(&on).exits(0);
+    ran.require(ran.findings("packet_filter")[0]["outcome"] == "verified", "switched on");
+    let after = case.file(SYSTEM);
+    let interfaces = [
+        "{02E6ECEC-3B8D-4DB3-AD37-051418F262D0}",
+        "{24B11727-E35C-4821-A1A8-4C693163788B}",
+        "{A71D311B-F492-4BD4-8030-F075C99B624A}",
+    ];
+    let tcpip = "ControlSet001\\Services\\Tcpip\\Parameters";
+    assert_eq!(value(&after, tcpip, "EnableSecurityFilters"), Some((4, vec![1, 0, 0, 0])));
+    for interface in interfaces {
+        let key = format!("{tcpip}\\Interfaces\\{interface}");
+        assert_eq!(value(&after, &key, "TCPAllowedPorts"), Some((7, multi(&["65535"]))), "{key}");
+        assert_eq!(value(&after, &key, "UDPAllowedPorts"), Some((7, multi(&["0"]))), "{key}");
+    }
+    let changed = differences(&by_regf(&before), &by_regf(&after));
+    ran.require(
+        changed.iter().all(|place| place.contains("\\Services\\Tcpip\\Parameters")),
+        &format!("nothing else: {changed:?}"),
+    );
+    let scanned = case.scan().exits(0);
+    scanned.require(scanned.at("/targets/0/installs/0/hole/filter") == "on", "the filter read as on");
+    let again = case.bytes();
+    let idle = case.clean(&on).exits(0);
+    case.must_hold(&again, &idle, "no byte to change");
+
+    case.undo(&["--only", "protection"]).exits(0);
+    let off = case.file(SYSTEM);
+    assert_eq!(by_hivexml(&before), by_hivexml(&off), "the same tree");
+    assert_eq!(by_regf(&before), by_regf(&off), "by two readers");
+    let plain = case.path("SYSTEM");
+    fs::write(&plain, &off).unwrap();
+    Ran::of(case.command(&["hive", "check"]).arg(&plain)).exits(0);
+    let undone = case.undo(&[]).exits(0);
+    undone.require(case.file(SYSTEM) != after, "the rest too");
+
+    let Some(case) = composed(None, Some(&system), "") else { return };
+    case.clean(&on).exits(0);
+    let undone = case.undo(&[]).exits(0);
+    case.must_be_as_at_first(&undone);
+}

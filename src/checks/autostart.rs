@@ -115,11 +115,11 @@ impl Check for Autostart<'_> {
     }
 
     fn wants(&self) -> Wants {
-        let both = |name: &&str| {
+        let both = |name: &str| {
             let key = format!("{ABOVE}\\{name}");
             [KeyWant::software(&key), KeyWant::users(&format!("Software\\{key}"))]
         };
-        Wants { keys: KEYS.iter().flat_map(|name| both(&name)).collect(), ..Wants::default() }
+        Wants { keys: KEYS.iter().flat_map(|name| both(name)).collect(), ..Wants::default() }
     }
 
     fn judge(&self, evidence: &Evidence) -> Vec<Finding> {

@@ -69,6 +69,12 @@ impl Check for Dcom {
                 (DcomState::On, Grade::Confirmed, "DCOM is on", format!("EnableDCOM is {data}, not REG_SZ \"N\""))
             }
         };
+        let why = match (state, honoured) {
+            (DcomState::On, Some(false)) => {
+                format!("{why}; this Windows 2000 would not act on N before Service Pack 3")
+            }
+            _ => why,
+        };
         vec![Finding {
             check: CheckName::Dcom,
             grade,

@@ -5,6 +5,7 @@
 
 mod autostart;
 mod dcom;
+mod packet_filter;
 mod worm_file;
 
 use std::collections::{BTreeMap, HashSet};
@@ -206,5 +207,6 @@ pub fn all(signatures: &Signatures) -> Vec<Box<dyn Check + '_>> {
         Box::new(autostart::Autostart { signatures }),
         Box::new(worm_file::WormFile { signatures }),
         Box::new(dcom::Dcom),
+        Box::new(packet_filter::PacketFilter),
     ]
 }

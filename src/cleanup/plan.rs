@@ -14,10 +14,11 @@ use crate::finding::{Bearing, Outcome, PatchState, Subject};
 use crate::hive::check::Problem;
 use crate::hive::edit::Edit;
 use crate::path::WinPath;
-use crate::policy::{Policy, Remove};
+use crate::policy::{Policy, Remove, Situation};
 use crate::store::journal::{Intent, Side};
 use crate::store::quarantine::name_of;
 use crate::volume::{Extents, FileFacts, Storage};
+use crate::windows::install::ProductType;
 
 mod hives;
 
@@ -263,7 +264,12 @@ fn plan_install(
         Bearing::Patch(state) => Some(state),
         _ => None,
     });
-    let policy = policy.settled(patch.unwrap_or(PatchState::NotEstablished));
+    let identity = &install.evidence.identity;
+    let policy = policy.settled(Situation {
+        patch: patch.unwrap_or(PatchState::NotEstablished),
+        honours_enable_dcom: identity.honours_enable_dcom(),
+        is_workstation: identity.product_type == Some(ProductType::Workstation),
+    });
     let obstacle = match policy.remove {
         Remove::Now => remove_now::obstacle(place.opened.files.as_ref()),
         Remove::AtBoot | Remove::Never => None,
@@ -378,18 +384,17 @@ fn plan_install(
     }
     let mut actions = inert;
     for (role, wanted) in values {
-        let all: Vec<_> = wanted.iter().map(|(change, asked)| (change.purpose, asked.clone())).collect();
+        let all = wanted.clone();
         let left = match hives::edit(install, &role, wanted, place, now, plan) {
             Ok((edits, left)) => {
                 actions.extend(edits);
-                left.into_iter().map(|((change, asked), why)| (change.purpose, asked, why)).collect()
+                left
             }
             Err(why) if role == HiveRole::Software => return Err(why),
-            Err(why) => all.into_iter().map(|(purpose, asked)| (purpose, asked, why.clone())).collect(),
+            Err(why) => all.into_iter().map(|wanted| (wanted, why.clone())).collect(),
         };
-        let left: Vec<(Purpose, Vec<(usize, usize)>, String)> = left;
-        for (purpose, asked, why) in left {
-            match purpose {
+        for ((change, asked), why) in left {
+            match change.purpose {
                 // The worm is inert and the rest is cured without it.
                 Purpose::NameRemoval => plan.names_stay(asked, &why),
                 _ => asked.into_iter().for_each(|asked| leave(install, asked, &why)),
