@@ -458,6 +458,33 @@ fn an_end_that_is_asked_for_waits_until_the_volume_is_unmounted() {
     }
 }
 
+/// A real node: written past the kernel's cache, held alone, and mounted over itself.
+#[test]
+fn a_block_device_is_mounted_over_its_own_node() {
+    let Some(case) = practice() else { return };
+    let before = case.digests();
+    let node = judge(Command::new("losetup").args(["-f", "--show"]).arg(&case.disk));
+    let node = String::from_utf8(node).unwrap().trim().to_owned();
+    let store = case.store();
+    let clean = || {
+        let words =
+            ["clean", "--yes", "--json", "--remove", "now", "--signatures", common::PRACTICE, "--store"];
+        Ran::of(case.command(&words).arg(&store).arg(&node))
+    };
+    let (ran, again) = (clean(), clean());
+    let left: Vec<String> =
+        mounts().into_iter().filter(|line| line.contains("/run/deblast") && line.contains(&node)).collect();
+    judge(Command::new("losetup").args(["-d", &node]));
+    must_be_released(&case);
+    let (ran, again) = (ran.exits(0), again.exits(0));
+    ran.require(left.is_empty(), "nothing to be left mounted");
+    let name = ran.finding("worm_file")["evidence"]["name"].clone();
+    ran.require(name.as_str().unwrap().starts_with("removed"), "the name to be removed");
+    assert_eq!(again.at("/verdict"), "clean");
+    ran.require(!case.has_file(WORM) && !is_flagged(&case), "it to be gone from the image behind the node");
+    others_must_be_as_before(&before, &case.digests(), &[WORM, SOFTWARE]);
+}
+
 /// A mount and a loop device that are somebody else's are left alone, and the disk with them.
 #[test]
 fn what_others_have_mounted_is_left_alone() {

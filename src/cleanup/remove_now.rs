@@ -19,8 +19,10 @@ use crate::event::Sink;
 use crate::finding::Outcome;
 use crate::path::WinPath;
 use crate::store::journal::OpenJournal;
-use crate::volume::mount::{self, Doomed, Mounted};
-use crate::volume::{FileFacts, FileSystem, FlagSector, ReadAt, Sectors, Window, open_volume, recognise};
+use crate::volume::mount::{self, Doomed, HeldSignals, Mounted};
+use crate::volume::{
+    FileFacts, FileSystem, FlagSector, ReadAt, Sectors, Window, open_volume, recognise, refuse_in_use,
+};
 
 const DOING: &str = "remove the names of inert files";
 
@@ -225,11 +227,12 @@ fn on_volume(
     let before = census(opened.files.as_ref(), &doomed)?;
     // Held until the flag is turned back: nobody else writes the target meanwhile.
     let mut sectors = patient.device.open_write()?;
+    let signals = mount::hold_signals()?;
     turn_flag(sectors.as_mut(), volume.start, &flag, true)?;
     patient.device.drop_caches()?;
-    let mounted = through_mount(patient, volume.start, opened.reader.size(), unlinks, told);
+    let mounted = through_mount(patient, (volume.start, opened.reader.size()), unlinks, told, &signals);
     let ended = mounted.and_then(|()| {
-        let (files, _) = reopen(patient, volume.start, opened.reader.size())?;
+        let files = reopen(patient, volume.start, opened.reader.size())?;
         let mut expected = before;
         for (unlink, _) in unlinks.iter().zip(told.iter()).filter(|(_, told)| told.is_ok()) {
             expected.1.remove(&unlink.file.id);
@@ -252,18 +255,18 @@ fn on_volume(
 
 fn through_mount(
     patient: &Patient,
-    start: u64,
-    size: u64,
+    place: (u64, u64),
     unlinks: &[&Unlink],
     told: &mut [Result<(), String>],
+    signals: &HeldSignals,
 ) -> Result<()> {
-    let mounted = match Mounted::ntfs(patient.device.path(), (start, size)) {
+    let mounted = match Mounted::ntfs(patient.device.path(), place, signals) {
         Ok(mounted) => mounted,
         Err(error) => {
-            // Nothing was written through it, so the flag may go again.
             let words = error.to_string();
             told.iter_mut().for_each(|told| *told = Err(words.clone()));
-            return Ok(());
+            // Nothing was written through it, so the flag may go again; unless it could not be released.
+            return refuse_in_use(patient.device.path());
         }
     };
     for (unlink, told) in unlinks.iter().zip(told.iter_mut()) {
@@ -298,10 +301,11 @@ fn turn_flag(sectors: &mut dyn Sectors, start: u64, flag: &[FlagSector], set: bo
 }
 
 /// The volume as it is now, past what anybody remembers.
-fn reopen(patient: &Patient, start: u64, size: u64) -> Result<(Box<dyn FileSystem>, Arc<dyn ReadAt>)> {
+fn reopen(patient: &Patient, start: u64, size: u64) -> Result<Box<dyn FileSystem>> {
     patient.device.drop_caches()?;
     let window: Arc<dyn ReadAt> = Arc::new(Window::new(patient.device.open_read()?, start, size));
-    Ok((open_volume(window.clone(), recognise(window.as_ref())?)?, window))
+    let recognised = recognise(window.as_ref())?;
+    open_volume(window, recognised)
 }
 
 /// What the file table tells of every file (identity, names, sizes, attributes, streams): of the named ones in words,

@@ -37,7 +37,7 @@ pub(super) fn sectors(mft: &Mft) -> Result<Vec<FlagSector>> {
     let flags = offset(mft)?;
     let stride = len_of(SECTOR);
     let sector = flags / stride * stride;
-    if flags % stride >= stride - 2 {
+    if is_displaced(flags) {
         let why = "it lies where the update sequence number stands in the record";
         return Err(Error::refused(doing, why).offset(place + len64(flags)));
     }
@@ -69,6 +69,13 @@ pub(super) fn sectors(mft: &Mft) -> Result<Vec<FlagSector>> {
     Ok(vec![at(own), at(copy)])
 }
 
+/// Whether what stands at this offset of a record is displaced by the update sequence number: the last word of each
+/// sector holds that, and the bytes are in the array.
+fn is_displaced(offset: usize) -> bool {
+    let stride = len_of(SECTOR);
+    offset % stride >= stride - 2
+}
+
 /// Where the flags word stands in the record, in bytes.
 fn offset(mft: &Mft) -> Result<usize> {
     let missing = || Error::refused("find the dirty flag", "there is no $VOLUME_INFORMATION");
@@ -90,4 +97,58 @@ fn offset(mft: &Mft) -> Result<usize> {
 
 fn place_of(extents: &Extents, offset: u64) -> Result<u64> {
     extents.place(offset, SECTOR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Memory, mkntfs, tool_text};
+    use super::super::{FileSystem as _, NtfsVolume};
+    use super::*;
+
+    /// Both sectors in turn, judged by ntfsinfo; with the flag cleared again the volume is as it was.
+    #[test]
+    fn two_sectors_set_the_flag_and_clear_it() {
+        for cluster in [512, 4096, 65536] {
+            let folder = tempfile::tempdir().unwrap();
+            let image = folder.path().join("volume.img");
+            mkntfs(&image, 32 << 20, cluster);
+            let original = std::fs::read(&image).unwrap();
+            let flag = NtfsVolume::open(Memory::new(original.clone())).unwrap().dirty_flag().unwrap();
+            assert_eq!(flag.len(), 2, "clusters of {cluster}");
+            let mut bytes = original.clone();
+            for sector in &flag {
+                let place = len_of(sector.place);
+                assert!(
+                    bytes[place..place + 512] == sector.clear[..],
+                    "what is there, clusters of {cluster}"
+                );
+                assert_eq!(sector.clear.iter().zip(&sector.set).filter(|(a, b)| a != b).count(), 1);
+                bytes[place..place + 512].copy_from_slice(&sector.set);
+            }
+            let volume = NtfsVolume::open(Memory::new(bytes.clone())).unwrap();
+            assert!(volume.is_dirty());
+            std::fs::write(&image, &bytes).unwrap();
+            let told = tool_text("ntfsinfo", &["-f", "-m", image.to_str().unwrap()]);
+            assert!(told.contains("DIRTY"), "clusters of {cluster}: {told}");
+            let again = volume.dirty_flag().unwrap();
+            assert_eq!(again, flag, "the same sectors, whichever way it stands");
+            for sector in &again {
+                let place = len_of(sector.place);
+                bytes[place..place + 512].copy_from_slice(&sector.clear);
+            }
+            assert!(bytes == original);
+
+            let mirror = len_of(flag[1].place);
+            bytes[mirror + 20] ^= 0x10;
+            let volume = NtfsVolume::open(Memory::new(bytes)).unwrap();
+            let error = volume.dirty_flag().unwrap_err().to_string();
+            assert!(error.contains("$MFTMirr") && error.contains("chkdsk"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_last_word_of_a_sector_is_never_turned() {
+        let displaced: Vec<usize> = (0..1024).filter(|&offset| is_displaced(offset)).collect();
+        assert_eq!(displaced, [510, 511, 1022, 1023]);
+    }
 }

@@ -72,8 +72,20 @@ fn signals() -> &'static Signals {
     })
 }
 
-/// Has signals wait until the mount is released.
-fn hold_signals() -> Result<()> {
+/// While this lives, a signal that asks this program to end is noted ([`is_stopped`]) and not obeyed.
+pub struct HeldSignals(());
+
+impl Drop for HeldSignals {
+    fn drop(&mut self) {
+        signals().idle.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Has signals wait: for as long as a volume is mounted, and its dirty flag set for that.
+///
+/// # Errors
+/// The handlers cannot be set.
+pub fn hold_signals() -> Result<HeldSignals> {
     static REGISTERED: AtomicBool = AtomicBool::new(false);
     let signals = signals();
     if !REGISTERED.swap(true, Ordering::SeqCst) {
@@ -85,7 +97,7 @@ fn hold_signals() -> Result<()> {
         }
     }
     signals.idle.store(false, Ordering::SeqCst);
-    Ok(())
+    Ok(HeldSignals(()))
 }
 
 /// The folder of one mount, locked while its run lives.
@@ -341,13 +353,13 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// Mounts the NTFS volume of `size` bytes that begins `start` bytes into `target`.
+    /// Mounts the NTFS volume of `size` bytes that begins `start` bytes into `target`. Signals are held by its caller:
+    /// they would end this program and leave the mount.
     ///
     /// # Errors
-    /// Any step fails, or what is mounted is not read-write; nothing is left mounted then.
-    pub fn ntfs(target: &Path, (start, size): (u64, u64)) -> Result<Self> {
+    /// Any step fails, or what is mounted is not read-write; it is released then, as far as it can be.
+    pub fn ntfs(target: &Path, (start, size): (u64, u64), _signals: &HeldSignals) -> Result<Self> {
         const DOING: &str = "mount the volume";
-        hold_signals()?;
         let place = |error: Error| error.device(target);
         let begin = || -> Result<Self> {
             let folder = Folder::new()?;
@@ -361,7 +373,7 @@ impl Mounted {
                 }
             }
         };
-        let mut mounted = begin().doing(DOING).map_err(place).inspect_err(|_| free_signals())?;
+        let mut mounted = begin().doing(DOING).map_err(place)?;
         mounted.wait().doing(DOING).map_err(place)?;
         Ok(mounted)
     }
@@ -470,7 +482,6 @@ impl Mounted {
         }
         let outcome = outcome.and(self.laid.detach());
         let _ = clear(&self.folder.path);
-        free_signals();
         outcome
     }
 
@@ -511,16 +522,11 @@ fn start_ntfs_3g(folder: &Folder, laid: &Laid) -> Result<Child> {
     let start = || -> std::io::Result<Child> {
         let log = File::create(folder.path.join("log"))?;
         let mut command = Command::new("ntfs-3g");
-        // An unclean log was refused before; with norecover it would not be wiped even so. A group of its own: Ctrl-C
-        // is for us to hear.
+        // An unclean log was refused before; with norecover it would not be wiped even so. A group of its own: Ctrl-C is
+        // for us to hear.
         command.args(["-o", "no_detach,sync,noatime,norecover"]).env("LC_ALL", "C.UTF-8").process_group(0);
         command.arg(laid.node()).arg(folder.point());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
     };
     start().doing("start ntfs-3g")
-}
-
-/// Signals do again what they always do.
-fn free_signals() {
-    signals().idle.store(true, Ordering::SeqCst);
 }
