@@ -62,7 +62,7 @@ pub fn execute(options: &Options) -> Result<u8> {
         yes
     };
     if matches!(options.task, Task::ListRuns) {
-        if !settings.store.root().is_dir() {
+        if !settings.store.is_on_patient() && !settings.store.root().is_dir() {
             return Err(Error::refused("list the runs", "there is no such store")
                 .device(settings.store.root())
                 .hint("give the folder that the runs were recorded in with --store"));

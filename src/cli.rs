@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::cleanup::Which;
 use crate::cleanup::undo::Only;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::policy::{Dcom, PacketFilter, Policy, Remove, RestorePoints, Suspects};
 use crate::store::Store;
 
@@ -362,11 +362,9 @@ impl Options {
     fn take_store(&mut self, store: StoreArg) -> Result<()> {
         let Some(path) = store.store else { return Ok(()) };
         if path.as_os_str() == "disk" {
-            return Err(Error::refused(
-                "keep the record on the patient's disk",
-                "this version does not mount a patient's volume",
-            )
-            .hint("give a folder on another disk or stick; ./disk names a folder of that name"));
+            self.store = Store::on_patient();
+            self.store_named = true;
+            return Ok(());
         }
         self.store = Store::at(path);
         self.store_named = true;
@@ -455,8 +453,8 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_is_refused_in_words() {
-        let disk = resolve(&["clean", "--store", "disk", "x"]).unwrap_err().to_string();
-        assert!(disk.contains("another disk or stick"), "{disk}");
+        let disk = resolve(&["clean", "--store", "disk", "x"]).unwrap().unwrap();
+        assert!(disk.store.is_on_patient());
         assert!(Args::try_parse_from(["deblast", "clean", "--yes", "--dry-run", "x"]).is_err());
     }
 }

@@ -352,6 +352,42 @@ fn what_is_mounted_read_only_is_not_believed() {
     ran.require(case.has_file(WORM) && !is_flagged(&case), "nothing to be left of it");
 }
 
+/// Somebody writes into the inert file just before it is mounted: it is no longer what was inspected.
+#[test]
+fn a_file_that_has_changed_keeps_its_name() {
+    let Some(case) = practice() else { return };
+    let record = case.listing()[WORM].clone();
+    let place = sectors_of(&case.disk, &[&record]).into_iter().next().unwrap() - START;
+    assert!(case.bytes()[START + place..].starts_with(b"MZ"), "the first sector of the worm's file");
+    let place = place + 5;
+    let write = format!("printf x | dd of=\"$3\" bs=1 seek={place} conv=notrunc status=none\n");
+    let tools = Tools::new(&format!("{write}exec \"$REAL\" \"$@\""));
+    let ran = Ran::of(&mut tools.clean(&case));
+    must_be_released(&case);
+    ran.says("it is not the file that was inspected");
+    let name = ran.finding("worm_file")["evidence"]["name"].clone();
+    ran.require(name.as_str().unwrap().starts_with("stays"), "the name to stay");
+    ran.require(case.has_file(WORM) && !is_flagged(&case), "the file to be there, the flag clear");
+}
+
+/// Somebody makes a file while the volume is mounted: then nobody can vouch for the rest, and Windows is to check it.
+#[test]
+fn more_than_the_names_leaves_the_flag_set() {
+    let Some(case) = practice() else { return };
+    let write = "until mountpoint -q \"$4\"; do sleep 0.01; done; touch \"$4/WINDOWS/intruder.txt\"; wait";
+    let tools = Tools::new(&format!("{SLOWLY} \"$REAL\" \"$@\" &\n{write}"));
+    let ran = Ran::of(&mut tools.clean(&case));
+    must_be_released(&case);
+    ran.require(case.has_file("WINDOWS/intruder.txt"), "the intruder to have come in time");
+    ran.require(is_flagged(&case), "the flag to be left set");
+    ran.says("is left set").says("more has changed in the file table");
+    let name = ran.finding("worm_file")["evidence"]["name"].clone();
+    assert_eq!(name.as_str().unwrap().starts_with("removed"), !case.has_file(WORM), "{name}");
+}
+
+/// Holds each sync up.
+const SLOWLY: &str = "strace -qq -f -o /dev/null -e trace=fsync,fdatasync -e inject=fsync,fdatasync:delay_enter=400ms";
+
 /// A folder with an ntfs-3g of the test's own, which goes before the real one.
 struct Tools {
     folder: tempfile::TempDir,
@@ -371,9 +407,7 @@ impl Tools {
 
     /// An ntfs-3g that takes its time to write: each sync is held up.
     fn slow() -> Self {
-        Self::new(
-            "exec strace -qq -f -o /dev/null -e trace=fsync,fdatasync -e inject=fsync,fdatasync:delay_enter=400ms \"$REAL\" \"$@\"",
-        )
+        Self::new(&format!("exec {SLOWLY} \"$REAL\" \"$@\""))
     }
 
     fn clean(&self, case: &Case) -> Command {
@@ -502,4 +536,128 @@ fn what_others_have_mounted_is_left_alone() {
     ran.says("is attached to");
     assert_eq!(still, [node], "it was left alone");
     case.must_be_as_at_first(&ran);
+}
+
+const COMMON: &str = "Documents and Settings/All Users/Application Data";
+
+/// A disk whose SOFTWARE names Common AppData, with MFT records that were used before and are free.
+fn with_common_app_data() -> Option<Case> {
+    let mut case = practice()?;
+    case.mounted(true, |root| {
+        fs::create_dir_all(root.join(COMMON)).unwrap();
+        let spare = root.join("spare");
+        fs::create_dir(&spare).unwrap();
+        (0..60).for_each(|n| fs::write(spare.join(format!("{n}.txt")), b"spare").unwrap());
+        fs::remove_dir_all(&spare).unwrap();
+    });
+    let key = r"[\Microsoft\Windows\CurrentVersion\Explorer\Shell Folders]";
+    let parents = "[\\Microsoft\\Windows\\CurrentVersion\\Explorer]";
+    let value = r#""Common AppData"="C:\\Documents and Settings\\All Users\\Application Data""#;
+    case.edit_hive(SOFTWARE, &format!("{parents}\n\n{key}\n{value}"));
+    case.settle();
+    Some(case)
+}
+
+fn on_disk(case: &Case, words: &[&str]) -> Ran {
+    let all: Vec<&str> = words.iter().chain(&["--json", "--store", "disk"]).copied().collect();
+    Ran::of(&mut case.on_disk(&all))
+}
+
+#[test]
+fn a_store_on_the_disk_takes_the_whole_cycle() {
+    let Some(case) = with_common_app_data() else { return };
+    let (before, said) = (case.digests(), ntfsfix(&case.disk));
+    let worm = case.file(WORM);
+    let ran = on_disk(&case, &["clean", "--yes"]).exits(0);
+    must_be_released(&case);
+    assert_eq!(ran.at("/verdict"), "cleaned");
+    ran.require(!is_flagged(&case), "the dirty flag to be clear");
+    assert_eq!(ntfsfix(&case.disk), said, "ntfsfix has nothing more to say");
+    let id = ran.at("/run_id").as_str().unwrap().to_owned();
+    let store = format!("{COMMON}/Deblast/{id}");
+    // The store as ntfs-3g reads it: complete, closed, and the report in the room kept for it.
+    let text = |name: &str| String::from_utf8(case.ntfscat(&format!("/{store}/{name}"))).unwrap();
+    let journal = text("journal");
+    ran.require(journal.contains(r#"{"record":"closed","words":"verified"}"#), "the journal to be closed");
+    let report: serde_json::Value = serde_json::from_str(&text("report.json")).unwrap();
+    ran.require(report == ran.json(), "the report to be the one that was told");
+    let kept: Vec<u8> = case.ntfscat(&format!("/{store}/quarantine/0001.bin")).iter().map(|b| b ^ 0xa5).collect();
+    assert_eq!(kept, worm);
+    // Files that lie outside the store: all as before but what the cure names.
+    let outside = |files: BTreeMap<String, String>| -> BTreeMap<String, String> {
+        files.into_iter().filter(|(name, _)| !name.starts_with(&format!("{COMMON}/Deblast"))).collect()
+    };
+    others_must_be_as_before(&before, &outside(case.digests()), &[WORM, SOFTWARE, SYSTEM]);
+    // For SYSTEM and the Administrators alone.
+    let acl = case.mounted(false, |root| {
+        let get = "import os,sys; sys.stdout.write(os.getxattr(sys.argv[1], 'system.ntfs_acl').hex())";
+        let of = |name: &str| {
+            let path = root.join(&store).join(name);
+            String::from_utf8(judge(Command::new("python3").args(["-c", get]).arg(path))).unwrap()
+        };
+        [of("journal"), of("quarantine"), of("backup"), of("..")]
+    });
+    for acl in acl {
+        let (system, administrators) = ("010100000000000512000000", "01020000000000052000000020020000");
+        ran.require(acl.contains(system) && acl.contains(administrators), "both to have it");
+        let aces = acl.matches("ff011f00").count();
+        ran.require(aces == 2, &format!("nobody else to have it: {acl}"));
+    }
+    assert_eq!(case.scan().at("/verdict"), "clean");
+    let now = case.bytes();
+    let again = on_disk(&case, &["clean", "--yes"]).exits(0);
+    case.must_hold(&now, &again, "a second clean to change nothing");
+
+    let ran = on_disk(&case, &["undo", "--yes"]).exits(0);
+    must_be_released(&case);
+    ran.require(outside(case.digests()) == before, "every file to be as before");
+    let now = case.bytes();
+    let again = on_disk(&case, &["undo", "--yes"]).exits(0);
+    again.says("nothing is to be taken back");
+    case.must_hold(&now, &again, "a second undo to change nothing");
+    // The next clean counts on from the run that lies there.
+    let ran = on_disk(&case, &["clean", "--yes", "--remove", "now"]).exits(0);
+    ran.require(ran.at("/run_id").as_str().unwrap().starts_with("0002-"), "the second run of that store");
+    ran.require(!case.has_file(WORM) && !is_flagged(&case), "the name to be gone");
+    let id = ran.at("/run_id").as_str().unwrap().to_owned();
+    let journal = String::from_utf8(case.ntfscat(&format!("/{COMMON}/Deblast/{id}/journal"))).unwrap();
+    ran.require(journal.contains(r#"{"record":"unlinked","files":[0]}"#), "the journal to tell it");
+    let left = on_disk(&case, &["undo", "--yes"]).exits(1);
+    left.says("nothing brings that back").says("Deblast on this disk");
+}
+
+#[test]
+fn a_store_on_the_disk_is_refused_where_it_could_do_harm() {
+    let refused = |case: &Case, words: &str| {
+        let ran = on_disk(case, &["clean", "--yes"]).exits(2);
+        must_be_released(case);
+        ran.says(words).says("another disk or stick");
+        case.must_be_as_at_first(&ran);
+    };
+    let Some(case) = practice() else { return };
+    refused(&case, "SOFTWARE names no folder");
+    let Some(full) = with_common_app_data() else { return };
+    let mut flagged = full.bytes();
+    let at = |range: std::ops::Range<usize>| {
+        u64::from_le_bytes(flagged[START + range.start..START + range.end].try_into().unwrap()) as usize
+    };
+    for cluster in [at(0x30..0x38), at(0x38..0x40)] {
+        let record = START + cluster * 4096 + 3 * 1024;
+        let mut offset = record + usize::from(flagged[record + 0x14]);
+        while flagged[offset] != 0x70 {
+            offset += usize::from(flagged[offset + 4]) | usize::from(flagged[offset + 5]) << 8;
+        }
+        let flags = offset + usize::from(flagged[offset + 20]) + 10;
+        flagged[flags] |= 1;
+    }
+    let case = Case::of(flagged);
+    assert!(is_flagged(&case));
+    refused(&case, "dirty flag");
+    // No record that was used before is free: the MFT would have to grow.
+    let Some(mut case) = with_common_app_data() else { return };
+    case.mounted(true, |root| {
+        (0..70).for_each(|n| fs::write(root.join(format!("{n}.txt")), b"takes a record").unwrap());
+    });
+    case.settle();
+    refused(&case, "MFT would have to grow");
 }

@@ -43,13 +43,20 @@ pub struct Record<'a> {
     pub now: Timestamp,
     /// Whether there is room for backups of the hives.
     pub backups: bool,
+    /// Puts the run's folder where it is to stay, before the first write.
+    pub publish: Option<Publish<'a>>,
 }
+
+/// See [`Record`].
+pub type Publish<'a> = &'a dyn Fn(&RunFolder) -> Result<()>;
 
 /// How far a failed run got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reached {
     /// No byte of the disk was written.
     Nothing,
+    /// Nothing was written but the store on the patient's own disk.
+    Stored,
     /// What was written has been taken back.
     TakenBack,
     /// Some of it stands; the journal names it, and the next run takes it back first.
@@ -212,12 +219,19 @@ pub fn apply(
         true => Some(record.store.begin(record.now).map_err(nothing)?),
         false => None,
     };
+    let mut published = false;
     let mut staged = || -> Result<_> {
         let mut journal = None;
         if let Some(run) = &run {
             let mut header = header(plan, patient, run.id(), record.kind.clone(), record.now);
             header.stored = prepare(plan, exam, run, record.backups, &mut quarantine)?;
             journal = Some(Journal::create(&run.journal_path(), &header, &plan.intents(run.id()))?);
+            if let Some(publish) = record.publish {
+                published = true;
+                publish(run)?;
+                // Nothing of the plan may have moved.
+                prove(plan, exam, sink)?;
+            }
             sink(Event::StoreReady { folder: run.path().to_owned() });
         }
         Ok((journal, batches(plan, run.as_ref().map_or("", RunFolder::id), &quarantine)?))
@@ -226,6 +240,10 @@ pub fn apply(
         Ok((journal, batches)) => execute(patient, &batches, sink).map(|()| journal),
         Err(error) => Err(nothing(error)),
     };
+    let outcome = outcome.map_err(|failure| match failure.reached {
+        Reached::Nothing if published => Failure { reached: Reached::Stored, ..failure },
+        _ => failure,
+    });
     match (outcome, run) {
         (Ok(journal), run) => Ok(Applied { record: run.zip(journal) }),
         (Err(failure), Some(run)) if failure.reached == Reached::Nothing => {

@@ -1,7 +1,7 @@
 //! The whole path of a cure for one patient: the steps strung together, and what became of each finding.
 
 use crate::change::{Change, Purpose};
-use crate::cleanup::apply::{self, Reached, Record};
+use crate::cleanup::apply::{self, Publish, Reached, Record};
 use crate::cleanup::discover::Patient;
 use crate::cleanup::inspect::{Exam, InstallExam};
 use crate::cleanup::plan::{Plan, confirm, plan};
@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::event::Sink;
 use crate::finding::Outcome;
 use crate::policy::Remove;
+use crate::store::RunFolder;
 use crate::store::journal::RunKind;
 use crate::store::quarantine::Quarantine;
 
@@ -58,12 +59,15 @@ pub fn clean(patient: &Patient, settings: &Settings, decide: Decide<'_>, sink: S
             return Ok(session.end(None, &[]));
         }
     };
-    let record = Record { store: &settings.store, kind: RunKind::Clean, now, backups };
+    let (store, disk_store) = (session.store.clone(), session.disk_store.clone());
+    let put = |run: &RunFolder| disk_store.as_ref().map_or(Ok(()), |disk| disk.publish(patient, run));
+    let publish: Option<Publish<'_>> = disk_store.as_ref().map(|_| &put as Publish<'_>);
+    let record = Record { store: &store, kind: RunKind::Clean, now, backups, publish };
     let applied = match apply::apply(&confirmed, patient, &session.exam, &record, Quarantine::default(), sink)
     {
         Ok(applied) => applied,
         Err(failure) => {
-            let written = failure.reached != Reached::Nothing;
+            let written = !matches!(failure.reached, Reached::Nothing | Reached::Stored);
             settle_findings(&mut session.exam, if written { Outcome::Failed } else { Outcome::Left });
             let words = session.note_failure(failure);
             return Ok(session.end(None, &[words]));

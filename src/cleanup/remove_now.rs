@@ -155,6 +155,7 @@ pub(super) fn remove_now(
         if let Err(error) = journal.note_unlinked(gone.map(|(index, _)| index).collect()) {
             session.remarks.push(format!("the names are removed, but {error}"));
         }
+        session.mirror_journal();
     }
     removed
 }
@@ -283,7 +284,12 @@ fn through_mount(
 
 /// Turns the dirty flag: the sector of $MFT first, then that of $MFTMirr, each synced. One that fails is turned back as
 /// far as the device lets it.
-fn turn_flag(sectors: &mut dyn Sectors, start: u64, flag: &[FlagSector], set: bool) -> Result<()> {
+pub(super) fn turn_flag(
+    sectors: &mut dyn Sectors,
+    start: u64,
+    flag: &[FlagSector],
+    set: bool,
+) -> Result<()> {
     const DOING: &str = "turn the dirty flag";
     for (index, sector) in flag.iter().enumerate() {
         let (before, after) = if set { (&sector.clear, &sector.set) } else { (&sector.set, &sector.clear) };
@@ -301,7 +307,7 @@ fn turn_flag(sectors: &mut dyn Sectors, start: u64, flag: &[FlagSector], set: bo
 }
 
 /// The volume as it is now, past what anybody remembers.
-fn reopen(patient: &Patient, start: u64, size: u64) -> Result<Box<dyn FileSystem>> {
+pub(super) fn reopen(patient: &Patient, start: u64, size: u64) -> Result<Box<dyn FileSystem>> {
     patient.device.drop_caches()?;
     let window: Arc<dyn ReadAt> = Arc::new(Window::new(patient.device.open_read()?, start, size));
     let recognised = recognise(window.as_ref())?;
@@ -310,9 +316,9 @@ fn reopen(patient: &Patient, start: u64, size: u64) -> Result<Box<dyn FileSystem
 
 /// What the file table tells of every file (identity, names, sizes, attributes, streams): of the named ones in words,
 /// of all others as one digest.
-type Census = (Sha256, BTreeMap<FileId, String>);
+pub(super) type Census = (Sha256, BTreeMap<FileId, String>);
 
-fn census(files: &dyn FileSystem, named: &[FileId]) -> Result<Census> {
+pub(super) fn census(files: &dyn FileSystem, named: &[FileId]) -> Result<Census> {
     let (mut hasher, mut apart) = (Hasher::default(), BTreeMap::new());
     let scan = files.scan(
         &mut |file| {

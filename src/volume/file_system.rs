@@ -189,6 +189,14 @@ pub trait FileSystem: Send + Sync {
         Err(Error::refused("find the dirty flag", "this version does not turn it on this file system"))
     }
 
+    /// Bytes that are free, and MFT records that are free and were written before, so that a new file takes one of them.
+    ///
+    /// # Errors
+    /// It cannot be told on this file system, in words.
+    fn room(&self) -> Result<(u64, u64)> {
+        Err(Error::refused("tell what is free", "this version does not put files on this file system"))
+    }
+
     /// The whole data of a file of at most `max` bytes, as a reader finds it that is not ours.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ mod mft;
 pub mod mount;
 mod ntfs;
 mod paths;
+mod private;
 mod proof;
 mod raw;
 mod recognise;

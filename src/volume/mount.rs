@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::mount::{UnmountFlags, unmount};
 
-use super::{Roots, in_use::names_in};
+use super::{Roots, in_use::names_in, private};
 use crate::error::{Context, Error, Result};
 use crate::path::WinPath;
 
@@ -461,6 +461,20 @@ impl Mounted {
         Ok(())
     }
 
+    /// Copies a folder of the host, as `name`, into a folder of the volume, which is made where it is missing. Each file and
+    /// folder is made for SYSTEM and the Administrators only.
+    ///
+    /// # Errors
+    /// One of them exists, or cannot be made.
+    pub fn copy_in(&self, from: &Path, into: &WinPath, name: &str) -> Result<()> {
+        let place = self.path(into)?;
+        match std::fs::create_dir(&place) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            made => made.and_then(|()| make_private(&place, true)).doing("make the folder").map_err(|e| e.path(into))?,
+        }
+        copy_folder(from, &place.join(name)).doing("put the folder on the volume").map_err(|e| e.path(into))
+    }
+
     /// Unmounts, waits until ntfs-3g has written its last, and releases the loop device.
     ///
     /// # Errors
@@ -516,6 +530,29 @@ impl Drop for Mounted {
         // Nobody is left to tell; the next run tries again.
         let _ = self.end();
     }
+}
+
+fn make_private(path: &Path, is_folder: bool) -> std::io::Result<()> {
+    let descriptor = private::descriptor(is_folder);
+    Ok(rustix::fs::setxattr(path, "system.ntfs_acl", &descriptor, rustix::fs::XattrFlags::empty())?)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir(to)?;
+    make_private(to, true)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &to)?;
+        } else {
+            let mut file = OpenOptions::new().write(true).create_new(true).open(&to)?;
+            make_private(&to, false)?;
+            std::io::copy(&mut File::open(entry.path())?, &mut file)?;
+            file.sync_all()?;
+        }
+    }
+    Ok(())
 }
 
 fn start_ntfs_3g(folder: &Folder, laid: &Laid) -> Result<Child> {
