@@ -137,7 +137,7 @@ struct Consent {
 
 #[derive(Debug, ClapArgs)]
 struct StoreArg {
-    /// Where the record of the run is kept, never on the target; undo needs it [default: /var/lib/deblast, or ~/.local/state/deblast when not root]
+    /// Where the record of the run is kept; undo needs it. Never on the target, unless this is `disk`: then on the patient's own volume [default: /var/lib/deblast, or ~/.local/state/deblast when not root]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
 }

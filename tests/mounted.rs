@@ -1,4 +1,4 @@
-//! The mounted way: `--remove now`, judged by ntfsls, ntfscat, ntfsfix, The Sleuth Kit and the table of mounts.
+//! The mounted way: `--remove now` and `--store disk`, judged by ntfsls, ntfscat, ntfsfix, The Sleuth Kit and the table of mounts.
 
 #![allow(
     clippy::unwrap_used,
@@ -370,15 +370,22 @@ fn a_file_that_has_changed_keeps_its_name() {
     ran.require(case.has_file(WORM) && !is_flagged(&case), "the file to be there, the flag clear");
 }
 
-/// Somebody makes a file while the volume is mounted: then nobody can vouch for the rest, and Windows is to check it.
+/// Somebody makes a file between our looking and our mount: then nobody can vouch for the rest, and Windows is to check
+/// it.
 #[test]
 fn more_than_the_names_leaves_the_flag_set() {
     let Some(case) = practice() else { return };
-    let write = "until mountpoint -q \"$4\"; do sleep 0.01; done; touch \"$4/WINDOWS/intruder.txt\"; wait";
-    let tools = Tools::new(&format!("{SLOWLY} \"$REAL\" \"$@\" &\n{write}"));
+    let other = case.path("other");
+    fs::create_dir(&other).unwrap();
+    let other = other.to_str().unwrap();
+    let before = format!(
+        "\"$REAL\" -o no_detach \"$3\" {other} & until mountpoint -q {other}; do sleep 0.01; done\n\
+         touch {other}/WINDOWS/intruder.txt; until umount {other}; do sleep 0.1; done; wait"
+    );
+    let tools = Tools::new(&format!("{before}\nexec \"$REAL\" \"$@\""));
     let ran = Ran::of(&mut tools.clean(&case));
     must_be_released(&case);
-    ran.require(case.has_file("WINDOWS/intruder.txt"), "the intruder to have come in time");
+    ran.require(case.has_file("WINDOWS/intruder.txt"), "the intruder to be there");
     ran.require(is_flagged(&case), "the flag to be left set");
     ran.says("is left set").says("more has changed in the file table");
     let name = ran.finding("worm_file")["evidence"]["name"].clone();
@@ -386,7 +393,8 @@ fn more_than_the_names_leaves_the_flag_set() {
 }
 
 /// Holds each sync up.
-const SLOWLY: &str = "strace -qq -f -o /dev/null -e trace=fsync,fdatasync -e inject=fsync,fdatasync:delay_enter=400ms";
+const SLOWLY: &str =
+    "strace -qq -f -o /dev/null -e trace=fsync,fdatasync -e inject=fsync,fdatasync:delay_enter=400ms";
 
 /// A folder with an ntfs-3g of the test's own, which goes before the real one.
 struct Tools {
@@ -581,7 +589,8 @@ fn a_store_on_the_disk_takes_the_whole_cycle() {
     ran.require(journal.contains(r#"{"record":"closed","words":"verified"}"#), "the journal to be closed");
     let report: serde_json::Value = serde_json::from_str(&text("report.json")).unwrap();
     ran.require(report == ran.json(), "the report to be the one that was told");
-    let kept: Vec<u8> = case.ntfscat(&format!("/{store}/quarantine/0001.bin")).iter().map(|b| b ^ 0xa5).collect();
+    let kept: Vec<u8> =
+        case.ntfscat(&format!("/{store}/quarantine/0001.bin")).iter().map(|b| b ^ 0xa5).collect();
     assert_eq!(kept, worm);
     // Files that lie outside the store: all as before but what the cure names.
     let outside = |files: BTreeMap<String, String>| -> BTreeMap<String, String> {
@@ -634,8 +643,14 @@ fn a_store_on_the_disk_is_refused_where_it_could_do_harm() {
         ran.says(words).says("another disk or stick");
         case.must_be_as_at_first(&ran);
     };
-    let Some(case) = practice() else { return };
-    refused(&case, "SOFTWARE names no folder");
+    let Some(mut case) = with_common_app_data() else { return };
+    let key = r"[\Microsoft\Windows\CurrentVersion\Explorer\Shell Folders]";
+    case.edit_hive(SOFTWARE, &format!("{key}\n{}", r#""Common AppData"="D:\\Application Data""#));
+    case.settle();
+    refused(&case, "on another volume");
+    case.edit_hive(SOFTWARE, &format!("{key}\n{}", r#""Common AppData"="C:\\Nowhere""#));
+    case.settle();
+    refused(&case, "there is no such folder");
     let Some(full) = with_common_app_data() else { return };
     let mut flagged = full.bytes();
     let at = |range: std::ops::Range<usize>| {

@@ -196,7 +196,8 @@ impl DiskStore {
     fn compare(&self, files: &dyn FileSystem, run: &RunFolder) -> Result<()> {
         for (name, path) in tree(run.path())?.into_iter().filter(|(_, path)| path.is_file()) {
             let place = self.on_disk(run, &name);
-            let wanted = std::fs::read(&path).doing("read the copy of the store").map_err(|e| e.device(&path))?;
+            let wanted =
+                std::fs::read(&path).doing("read the copy of the store").map_err(|e| e.device(&path))?;
             let found = files.find(&place)?;
             let found = found.ok_or_else(|| Error::refused(DOING, "it is not there").path(&place))?;
             if files.read(found.id, MAX_FILE)? != wanted {
@@ -227,7 +228,8 @@ impl DiskStore {
             let mut wanted = std::fs::read(run.path().join(name)).doing("read the copy of the store")?;
             let size = usize::try_from(extents.size).unwrap_or(usize::MAX);
             if wanted.len() > size || extents.initialised < extents.size {
-                let why = format!("{} bytes do not fit into the {} that were kept", wanted.len(), extents.size);
+                let why =
+                    format!("{} bytes do not fit into the {} that were kept", wanted.len(), extents.size);
                 return Err(Error::refused(DOING, why));
             }
             wanted.resize(size, b'\n');
@@ -287,9 +289,8 @@ fn below(files: &dyn FileSystem, folder: &WinPath, names: &BTreeSet<String>) -> 
 fn files_of(files: &dyn FileSystem, folder: &WinPath) -> Result<Vec<FileFacts>> {
     const NAMES: [&str; 4] = ["journal", "README.txt", REPORT_NAME, "manifest.json"];
     let is_ours = |name: &str| NAMES.contains(&name) || name.ends_with(".bin") || name.ends_with(".gz");
-    let wanted = &mut |file: &Candidate<'_>| {
-        !file.is_directory && file.names.iter().any(|name| is_ours(&name.name))
-    };
+    let wanted =
+        &mut |file: &Candidate<'_>| !file.is_directory && file.names.iter().any(|name| is_ours(&name.name));
     let scan = files.scan(wanted, &mut |_, _| {})?;
     Ok(scan.files.into_iter().filter(|file| !file.is_orphan && file.path.is_below(folder)).collect())
 }
@@ -342,6 +343,14 @@ fn new_staging() -> Result<PathBuf> {
     let path = Path::new(BASE).join(format!("{}-{number}", std::process::id()));
     let make = || -> std::io::Result<()> {
         DirBuilder::new().mode(0o700).recursive(true).create(BASE)?;
+        // A run that was killed leaves its copy; it holds hives.
+        for entry in std::fs::read_dir(BASE)?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let owner = name.split('-').next().unwrap_or_default().to_owned();
+            if !owner.is_empty() && !Path::new("/proc").join(owner).exists() {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
         DirBuilder::new().mode(0o700).create(&path)
     };
     make().doing("make a place for the copy of the store").map_err(|error| error.device(&path))?;

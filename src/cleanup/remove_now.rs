@@ -284,12 +284,7 @@ fn through_mount(
 
 /// Turns the dirty flag: the sector of $MFT first, then that of $MFTMirr, each synced. One that fails is turned back as
 /// far as the device lets it.
-pub(super) fn turn_flag(
-    sectors: &mut dyn Sectors,
-    start: u64,
-    flag: &[FlagSector],
-    set: bool,
-) -> Result<()> {
+pub(super) fn turn_flag(sectors: &mut dyn Sectors, start: u64, flag: &[FlagSector], set: bool) -> Result<()> {
     const DOING: &str = "turn the dirty flag";
     for (index, sector) in flag.iter().enumerate() {
         let (before, after) = if set { (&sector.clear, &sector.set) } else { (&sector.set, &sector.clear) };

@@ -186,7 +186,9 @@ impl<'a> Session<'a> {
             human_size(free)
         )];
         if !backups {
-            words.push("there is no room for backups of the hives; undo rests on the journal alone".to_owned());
+            words.push(
+                "there is no room for backups of the hives; undo rests on the journal alone".to_owned(),
+            );
         }
         Ok(Room { backups, words })
     }

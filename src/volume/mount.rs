@@ -470,7 +470,10 @@ impl Mounted {
         let place = self.path(into)?;
         match std::fs::create_dir(&place) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            made => made.and_then(|()| make_private(&place, true)).doing("make the folder").map_err(|e| e.path(into))?,
+            made => made
+                .and_then(|()| make_private(&place, true))
+                .doing("make the folder")
+                .map_err(|e| e.path(into))?,
         }
         copy_folder(from, &place.join(name)).doing("put the folder on the volume").map_err(|e| e.path(into))
     }
