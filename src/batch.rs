@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use crate::cleanup::discover::{Patient, targets};
 use crate::cleanup::report::{Machine, Report};
 use crate::cleanup::report_text::{done_to_the_disk, human_size, printable, render};
-use crate::cleanup::{Question, Settings, clean, keep_report, list_runs, run, scan, undo};
-use crate::cli::{Ask, Options, Progress, Task};
+use crate::cleanup::{Question, Settings, clean, keep_report, list_runs, report_html, run, scan, undo};
+use crate::cli::{Ask, Options, Progress, ReportFormat, Task};
 use crate::error::{Context, Error, Result};
 use crate::event::Event;
 use crate::store::place::refuse_missing_parent;
@@ -33,6 +33,7 @@ pub fn execute(options: &Options) -> Result<u8> {
     for file in &options.signatures {
         signatures.add_file(file)?;
     }
+    signatures.set_deep(options.deep);
     let mut reports = match &options.report_dir {
         Some(folder) => Some(ReportFiles::create(folder, Timestamp::now())?),
         None => None,
@@ -87,7 +88,13 @@ pub fn execute(options: &Options) -> Result<u8> {
                 treated.target.remarks.extend(warned.take().map(str::to_owned));
                 Ok(treated)
             }
-            Task::Scan | Task::ListRuns | Task::List | Task::Hive(_) => scan(patient, &settings, &mut show),
+            Task::Scan
+            | Task::ListRuns
+            | Task::List
+            | Task::Report(_)
+            | Task::Hive(_)
+            | Task::Signatures(_)
+            | Task::Filter(_) => scan(patient, &settings, &mut show),
         }
     })?;
     let text = if options.json { report.to_json()? } else { render(&report) };
@@ -229,10 +236,7 @@ fn machine() -> Machine {
 }
 
 /// The report's files, made before a disk is touched.
-struct ReportFiles {
-    json: (File, std::path::PathBuf),
-    text: (File, std::path::PathBuf),
-}
+struct ReportFiles(Vec<(File, std::path::PathBuf, ReportFormat)>);
 
 impl ReportFiles {
     fn create(folder: &Path, now: Timestamp) -> Result<Self> {
@@ -245,34 +249,51 @@ impl ReportFiles {
             _ => {}
         }
         let stem = format!("deblast-{}", now.strftime("%Y%m%d-%H%M%S"));
-        for number in 1..10_000 {
-            let name = if number == 1 { stem.clone() } else { format!("{stem}-{number}") };
-            let path = |extension: &str| folder.join(format!("{name}.{extension}"));
-            match new_file(&path("json")) {
-                Ok(json) => {
-                    let text =
-                        new_file(&path("txt")).doing("make the report").map_err(|e| e.device(path("txt")))?;
-                    return Ok(Self { json: (json, path("json")), text: (text, path("txt")) });
-                }
-                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(Error::io("make the report", e).device(path("json"))),
-            }
-        }
-        Err(Error::refused("make the report", "every name for it is taken").device(folder))
+        (1..10_000)
+            .map(|number| if number == 1 { stem.clone() } else { format!("{stem}-{number}") })
+            .find_map(|name| Self::named(&folder.join(name)).transpose())
+            .unwrap_or_else(|| {
+                Err(Error::refused("make the report", "every name for it is taken").device(folder))
+            })
     }
 
+    /// All files of one name; none where one of them is there already.
+    fn named(name: &Path) -> Result<Option<Self>> {
+        let mut files: Vec<(File, std::path::PathBuf, ReportFormat)> = Vec::new();
+        for (extension, format) in
+            [("json", ReportFormat::Json), ("txt", ReportFormat::Text), ("html", ReportFormat::Html)]
+        {
+            let mut path = name.as_os_str().to_owned();
+            path.push(format!(".{extension}"));
+            let path = std::path::PathBuf::from(path);
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(file) => files.push((file, path, format)),
+                Err(e) => {
+                    // Those just made are ours, and empty.
+                    files.iter().for_each(|(_, path, _)| drop(std::fs::remove_file(path)));
+                    return match e.kind() {
+                        std::io::ErrorKind::AlreadyExists => Ok(None),
+                        _ => Err(Error::io("make the report", e).device(path)),
+                    };
+                }
+            }
+        }
+        Ok(Some(Self(files)))
+    }
+
+    /// Writes each in its format, whichever fails; the first failure.
     fn write(&mut self, report: &Report) -> Result<()> {
-        let write = |(file, path): &mut (File, std::path::PathBuf), content: String| {
+        let write = |(file, path, format): &mut (File, std::path::PathBuf, ReportFormat)| {
+            let content = match format {
+                ReportFormat::Json => report.to_json()?,
+                ReportFormat::Text => render(report),
+                ReportFormat::Html => report_html::render(report, None)?,
+            };
             file.write_all(content.as_bytes())
                 .and_then(|()| file.sync_all())
                 .doing("write the report")
                 .map_err(|e| e.device(&*path))
         };
-        let json = report.to_json().and_then(|text| write(&mut self.json, text));
-        json.and(write(&mut self.text, render(report)))
+        self.0.iter_mut().map(write).fold(Ok(()), Result::and)
     }
-}
-
-fn new_file(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).open(path)
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::digest::Digests;
+use crate::digest::{Digests, Sha256};
 use crate::path::{RegPath, WinPath};
 
 /// Type of a registry value as stored in its key value cell. Unknown numbers stay representable.
@@ -252,6 +252,19 @@ pub struct FileChange {
     pub digests: Digests,
 }
 
+/// A hibernation file whose first sector is overwritten with zeros: the session in it is given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HibernationChange {
+    /// Path inside the volume.
+    pub path: WinPath,
+    /// Identity inside the volume.
+    pub id: FileId,
+    /// Digest of its first sector as inspected.
+    pub sector: Sha256,
+    /// Digest that tells, when the run is taken back, whether a Windows has run on the disk in between.
+    pub witness: Sha256,
+}
+
 /// One change of one value or one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
@@ -260,6 +273,8 @@ pub enum Change {
     Value(ValueChange),
     /// A file made inert.
     File(FileChange),
+    /// A hibernated session given up.
+    Hibernation(HibernationChange),
 }
 
 impl fmt::Display for Change {
@@ -279,6 +294,11 @@ impl fmt::Display for Change {
                     file.path, file.digests.size
                 )
             }
+            Self::Hibernation(file) => write!(
+                f,
+                "overwrite the first sector of {} with zeros: the hibernated session is given up, and its unsaved work lost",
+                file.path
+            ),
         }
     }
 }
@@ -296,6 +316,9 @@ impl Change {
             },
             Self::File(file) => {
                 format!("give {} its {} bytes back from quarantine", file.path, file.digests.size)
+            }
+            Self::Hibernation(file) => {
+                format!("give {} its first sector back: that Windows is hibernated again", file.path)
             }
         }
     }

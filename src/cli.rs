@@ -7,12 +7,16 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use crate::cleanup::Which;
 use crate::cleanup::undo::Only;
 use crate::error::Result;
-use crate::policy::{Dcom, PacketFilter, Policy, Remove, RestorePoints, Suspects};
+use crate::policy::{Dcom, Hibernation, PacketFilter, Policy, Remove, RestorePoints, Suspects};
 use crate::store::Store;
 
 mod hive;
+mod report;
+mod tools;
 
 pub use hive::{Backup, HiveTask, HiveVerb, Target};
+pub use report::{ReportFormat, ReportTask};
+pub use tools::{Direction, FilterTask, Format, SignaturesTask};
 
 /// Cleans an offline Windows disk of W32/Blaster: finds the Windows installs on it, shows what is wrong and what it
 /// would change, and after a yes removes the worm, disables DCOM, verifies, and can take it all back.
@@ -67,6 +71,9 @@ enum Command {
         /// How the name of an inert file goes away: by Windows at its next start, now (the volume is mounted by ntfs-3g), or never
         #[arg(long, value_enum, default_value_t)]
         remove: RemoveArg,
+        /// A hibernated Windows on the disk: write nothing (refuse), or give up its session and what was not saved in it (discard)
+        #[arg(long, value_enum, default_value_t)]
+        hibernation: HibernationArg,
         #[command(flatten)]
         store: StoreArg,
     },
@@ -93,7 +100,10 @@ enum Command {
         #[command(flatten)]
         store: StoreArg,
     },
+    Report(report::ReportArgs),
     Hive(hive::HiveArgs),
+    Signatures(tools::SignaturesArgs),
+    Filter(tools::FilterArgs),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -108,12 +118,15 @@ struct Common {
     /// Print the report as one JSON document
     #[arg(long)]
     json: bool,
-    /// Write the report into this folder too, as NAME.json and NAME.txt; nothing is overwritten
+    /// Write the report into this folder too, as NAME.json, NAME.txt and NAME.html (to print); nothing is overwritten
     #[arg(long, value_name = "DIR")]
     report_dir: Option<PathBuf>,
-    /// Use the signatures of this TOML file beside the builtin ones; may be given several times
+    /// Use the signatures of this file beside the builtin ones: TOML, or a ClamAV hash set (.hdb, .hsb); may be given several times
     #[arg(long, value_name = "FILE")]
     signatures: Vec<PathBuf>,
+    /// Hash every program, not only files whose name or size a signature gives: finds copies of any size, takes as long as reading all programs
+    #[arg(long)]
+    deep: bool,
     /// How progress is shown on standard error
     #[arg(long, value_enum, default_value_t)]
     progress: ProgressArg,
@@ -179,6 +192,10 @@ choice!(RemoveArg => Remove {
     Now => Remove::Now,
     Never => Remove::Never,
 });
+choice!(HibernationArg => Hibernation {
+    #[default] Refuse => Hibernation::Refuse,
+    Discard => Hibernation::Discard,
+});
 choice!(OnlyArg => Only {
     #[default] All => Only::All,
     Protection => Only::Protection,
@@ -228,8 +245,14 @@ pub enum Task {
     },
     /// List the runs that belong to a disk.
     ListRuns,
+    /// Show or check stored reports; no other option counts.
+    Report(ReportTask),
     /// Do something with one hive file; no other option counts.
     Hive(HiveTask),
+    /// List or check signatures; no other option counts.
+    Signatures(SignaturesTask),
+    /// Print rules for a packet filter; no other option counts.
+    Filter(FilterTask),
 }
 
 /// Whether the plan is carried out.
@@ -256,6 +279,8 @@ pub struct Options {
     pub policy: Policy,
     /// More signatures.
     pub signatures: Vec<PathBuf>,
+    /// Hash every program.
+    pub deep: bool,
     /// Report as JSON on standard output.
     pub json: bool,
     /// Report into this folder.
@@ -281,6 +306,7 @@ impl Args {
             ask: Ask::Terminal,
             policy: Policy::default(),
             signatures: Vec::new(),
+            deep: false,
             json: false,
             report_dir: None,
             progress: Progress::Auto,
@@ -304,6 +330,7 @@ impl Args {
                 companions,
                 restore_points,
                 remove,
+                hibernation,
                 store,
             } => {
                 options.task = Task::Clean;
@@ -318,6 +345,7 @@ impl Args {
                     restore_points: restore_points.meaning(),
                     suspects: suspects.meaning(),
                     remove: remove.meaning(),
+                    hibernation: hibernation.meaning(),
                 };
             }
             Command::Undo { target, common, consent, run, last: _, list, only, store } => {
@@ -331,7 +359,10 @@ impl Args {
                 options.take_consent(&consent);
                 options.take_store(store)?;
             }
+            Command::Report(report) => options.task = Task::Report(report.resolve()),
             Command::Hive(hive) => options.task = Task::Hive(hive.resolve()?),
+            Command::Signatures(signatures) => options.task = Task::Signatures(signatures.resolve()),
+            Command::Filter(filter) => options.task = Task::Filter(filter.resolve()),
         }
         Ok(Some(options))
     }
@@ -339,10 +370,11 @@ impl Args {
 
 impl Options {
     fn take_common(&mut self, common: Common) {
-        let Common { json, report_dir, signatures, progress, verbose, color } = common;
+        let Common { json, report_dir, signatures, deep, progress, verbose, color } = common;
         self.json = json;
         self.report_dir = report_dir;
         self.signatures = signatures;
+        self.deep = deep;
         self.progress = match progress.meaning() {
             Progress::Auto if verbose => Progress::Plain,
             named => named,
@@ -378,13 +410,17 @@ impl Options {
             Task::Scan => "scan",
             Task::Clean => "clean",
             Task::Undo { .. } | Task::ListRuns => "undo",
+            Task::Report(_) => "report",
             Task::Hive(_) => "hive",
+            Task::Signatures(_) => "signatures",
+            Task::Filter(_) => "filter",
         };
         serde_json::json!({
             "command": command,
             "dry_run": self.ask == Ask::DryRun,
             "policy": self.policy,
             "signatures": self.signatures,
+            "deep": self.deep,
             "store": self.store.root(),
             "run": match &self.task {
                 Task::Undo { which: Which::Run(id), .. } => Some(id.as_str()),

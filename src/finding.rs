@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::change::{Change, FileId, HiveRole, Purpose, ValueChange, ValueData, ValueEdit};
-use crate::digest::Digests;
+use crate::digest::{Digests, Md5, Sha1, Sha256};
 use crate::path::{RegPath, WinPath};
 
 /// The checks, by the names that reports use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckName {
     /// Registry values that start a worm.
@@ -46,7 +46,7 @@ impl fmt::Display for CheckName {
 }
 
 /// How sure a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Grade {
     /// Size and digest are those of a known worm, or a registry value says what only the worm writes.
@@ -71,7 +71,7 @@ impl fmt::Display for Grade {
 }
 
 /// What became of the action that a finding asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Nothing was to be done.
@@ -103,13 +103,13 @@ impl fmt::Display for Outcome {
 }
 
 /// The facts that a finding rests on; each is there only where it applies.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// Family and variant of the signature that matched, with its aliases.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
     /// Digests and size of the file.
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    #[serde(flatten, skip_serializing_if = "Option::is_none", deserialize_with = "all_digests_or_none")]
     pub digests: Option<Digests>,
     /// MFT record number of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,6 +137,23 @@ pub struct Facts {
     pub name: Option<String>,
 }
 
+/// Reads the digests back; serde would take some of them without the others, or a wrong one, for none at all.
+fn all_digests_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digests>, D::Error> {
+    #[derive(Deserialize)]
+    struct Told {
+        size: Option<u64>,
+        md5: Option<Md5>,
+        sha1: Option<Sha1>,
+        sha256: Option<Sha256>,
+    }
+    let told = Told::deserialize(deserializer)?;
+    match (told.size, told.md5, told.sha1, told.sha256) {
+        (None, None, None, None) => Ok(None),
+        (Some(size), Some(md5), Some(sha1), Some(sha256)) => Ok(Some(Digests { size, md5, sha1, sha256 })),
+        _ => Err(serde::de::Error::custom("size, md5, sha1 and sha256 are told together or not at all")),
+    }
+}
+
 impl Facts {
     /// The facts that name a file inside its volume.
     pub fn of_file(id: FileId) -> Self {
@@ -148,7 +165,7 @@ impl Facts {
 }
 
 /// Whether the hole that MS03-026 closes is patched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PatchState {
     /// MS03-026 or a successor is installed.
@@ -160,7 +177,7 @@ pub enum PatchState {
 }
 
 /// Whether DCOM answers remote activation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DcomState {
     /// Off, by a value that this Windows honours.
@@ -174,7 +191,7 @@ pub enum DcomState {
 }
 
 /// Whether TCP/IP filtering keeps the worm's ports shut on every interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FilterState {
     /// Established as on for every interface.
@@ -186,7 +203,7 @@ pub enum FilterState {
 }
 
 /// What a finding means for the verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Bearing {
     /// A worm or its start.
     Infection,
@@ -201,13 +218,15 @@ pub enum Bearing {
     /// Something that the verdict needs could not be read.
     Unreadable,
     /// None.
+    #[default]
     Nothing,
 }
 
 /// The thing on the disk that a finding is about: what a cure would change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Subject {
     /// Nothing that could be changed.
+    #[default]
     Nothing,
     /// A registry value, there or missing.
     Value {
@@ -250,7 +269,7 @@ impl Subject {
 }
 
 /// One thing that a check found in one install.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The check.
     pub check: CheckName,
@@ -265,15 +284,16 @@ pub struct Finding {
     #[serde(rename = "evidence")]
     pub facts: Facts,
     /// What was planned for it, in words; none where nothing was.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub action: Option<String>,
     /// What became of that.
     pub outcome: Outcome,
     /// Why it has this grade, and why it was left where it was.
     pub why: String,
-    /// What it means for the verdict.
+    /// What it means for the verdict. A stored report does not tell it: the verdict is given already.
     #[serde(skip)]
     pub bearing: Bearing,
-    /// What a cure would change.
+    /// What a cure would change; not told by a stored report either.
     #[serde(skip)]
     pub subject: Subject,
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! discover ──> inspect ──> plan ──> confirm ──> apply ──> verify ──> report
-//! Disk         Evidence    Plan     Confirmed-  Journal   Evidence   Report ──> text | JSON | exit code
+//! Disk         Evidence    Plan     Confirmed-  Journal   Evidence   Report ──> text | JSON | HTML | exit code
 //! Install      Finding              Plan          │       (again)
 //!                                                 └──> undo = a Plan built from the Journal, through the same path
 //! ```

@@ -17,6 +17,9 @@ fn main() -> ExitCode {
     };
     let done = match &options.task {
         Task::Hive(task) => deblast::commands::hive::execute(task),
+        Task::Signatures(task) => deblast::commands::signatures::execute(task),
+        Task::Filter(task) => deblast::commands::filter::execute(task),
+        Task::Report(task) => deblast::commands::report::execute(task),
         Task::List => deblast::commands::list::execute(&options.targets),
         Task::Scan | Task::Clean | Task::Undo { .. } | Task::ListRuns => deblast::batch::execute(&options),
     };

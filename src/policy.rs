@@ -65,6 +65,17 @@ pub enum Remove {
     Never,
 }
 
+/// What to do with a hibernated Windows on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hibernation {
+    /// Write nothing to the disk.
+    #[default]
+    Refuse,
+    /// Give its session up, and what was not saved in it.
+    Discard,
+}
+
 /// What every `auto` is decided by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Situation {
@@ -91,6 +102,8 @@ pub struct Policy {
     pub suspects: Suspects,
     /// Names of inert files.
     pub remove: Remove,
+    /// Hibernated Windows.
+    pub hibernation: Hibernation,
 }
 
 impl Policy {

@@ -28,6 +28,7 @@ const FRONT_ENDS: &[&str] = &["batch", "bench", "commands", "tui"];
 
 /// A dependency, as code names it, and the only modules that may.
 const OWNERS: &[(&str, &[&str])] = &[
+    ("askama", &["cleanup"]),
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli", "main"]),
     ("clap_mangen", &["cli", "main"]),

@@ -242,15 +242,16 @@ const PROMISED: &[(&str, &[&str])] = &[
             "service_pack",
             "computer_name",
             "verdict",
+            "hole",
             "findings",
         ],
     ),
-    ("/targets/0/installs/0/volume", &["filesystem", "version", "state"]),
+    ("/targets/0/installs/0/volume", &["start", "filesystem", "version", "state"]),
     (
         "/targets/0/installs/0/findings/0",
         &["check", "grade", "what", "where", "evidence", "action", "outcome", "why"],
     ),
-    ("/changes/0", &["path", "sha256_before", "sha256_after"]),
+    ("/changes/0", &["target", "path", "sha256_before", "sha256_after", "outcome"]),
 ];
 
 #[test]

@@ -5,7 +5,7 @@ use crate::change::{Change, HiveRole, Purpose, ValueData, ValueEdit};
 use crate::finding::{Bearing, CheckName, Facts, Finding, Grade, Outcome, Subject};
 use crate::path::{RegPath, same_name};
 use crate::policy::{Policy, Suspects};
-use crate::threat::Signatures;
+use crate::threat::{Signature, SignatureGrade, Signatures};
 use crate::windows::command_line::program_names;
 
 /// Where the keys stand in SOFTWARE; in a user's hive below `Software`.
@@ -35,7 +35,9 @@ fn is_start_key(hive: &HiveRole, path: &RegPath) -> bool {
 /// of this base name.
 pub(super) fn starts(evidence: &Evidence, signatures: &Signatures, file_name: &str) -> bool {
     keys(evidence).flat_map(|(_, _, key)| &key.values).any(|(name, data)| {
-        signatures.knows_run_value(name)
+        signatures
+            .by_value_and_program(name, file_name)
+            .is_some_and(|signature| signature.grade == SignatureGrade::Confirmed)
             && data
                 .as_ref()
                 .ok()
@@ -55,40 +57,58 @@ impl Autostart<'_> {
         let programs = data.text().map(|text| program_names(&text)).unwrap_or_default();
         let by_name = self.signatures.by_run_value(name);
         let by_data = programs.iter().find_map(|program| self.signatures.by_name(program));
+        let both = programs.iter().find_map(|program| self.signatures.by_value_and_program(name, program));
         let confirmed = evidence
             .files
             .iter()
             .filter(|file| file.names().any(|name| programs.iter().any(|program| same_name(program, name))))
-            .find_map(|file| match self.signatures.by_digest(&file.content.as_ref().ok()?.digests)? {
-                (signature, Grade::Confirmed) => Some(signature),
-                _ => None,
-            });
-        let (signature, grade, why) = match (confirmed, by_name, by_data) {
-            (Some(signature), _, _) => {
-                (signature, Grade::Confirmed, "it starts a file that a digest and its size confirm")
+            .filter_map(|file| self.signatures.by_digest(&file.content.as_ref().ok()?.digests))
+            .find(|found| found.grade() == Grade::Confirmed);
+        let known = |signature: &Signature| (signature.family.clone(), signature.title());
+        let ((family, title), grade, why) = match (confirmed, both, by_name, by_data) {
+            (Some(found), ..) => {
+                let known = (found.family().to_owned(), found.title());
+                (known, Grade::Confirmed, "it starts a file that a digest and its size confirm")
             }
-            (_, Some(_), Some(signature)) => {
-                (signature, Grade::Probable, "its name and the program that it starts are both the worm's")
-            }
-            (_, None, Some(signature)) => (
-                signature,
+            (_, Some(both), ..) if both.grade == SignatureGrade::Suspect => (
+                known(both),
                 Grade::Suspect,
-                "the program that it starts has a name of the worm's, the value has not",
+                "its name and the program that it starts are both the worm's, by a source that does not prove enough",
             ),
-            (_, Some(signature), None) if !signature.common_run_values => (
-                signature,
+            (_, Some(both), ..) => {
+                (known(both), Grade::Probable, "its name and the program that it starts are both the worm's")
+            }
+            (_, _, by_name, Some(signature)) if !signature.common_names => {
+                let why = match by_name {
+                    None => "the program that it starts has a name of the worm's, the value has not",
+                    Some(_) => {
+                        "the program that it starts has a name of the worm's; harmless values have the value's name too"
+                    }
+                };
+                (known(signature), Grade::Suspect, why)
+            }
+            (_, _, Some(signature), _) if !signature.common_run_values => (
+                known(signature),
                 Grade::Suspect,
                 "the value has a name of the worm's, the program that it starts has not",
+            ),
+            (_, _, _, Some(signature)) => (
+                known(signature),
+                Grade::Information,
+                "the program that it starts has a name that the worm has used too, and harmless programs have it",
             ),
             _ => return None,
         };
         Some(Finding {
             check: CheckName::Autostart,
             grade,
-            what: format!("a value that starts {}", signature.family),
+            what: match grade {
+                Grade::Information => "a value that starts a program with a common name".to_owned(),
+                _ => format!("a value that starts {family}"),
+            },
             place: format!("{hive}\\{key} [{name}]"),
             facts: Facts {
-                signature: Some(signature.title()),
+                signature: Some(title),
                 hive: Some(hive.to_string()),
                 key: Some(key.to_string()),
                 value: Some(name.to_owned()),

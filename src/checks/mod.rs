@@ -9,6 +9,7 @@ mod packet_filter;
 mod worm_file;
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use crate::change::{Change, HiveRole, ValueData};
 use crate::digest::Digests;
@@ -25,8 +26,12 @@ use crate::windows::install::Identity;
 pub struct Wants {
     /// Files of these base names, in [`fold_name`]'s form.
     pub names: HashSet<String>,
-    /// Files of these sizes in bytes.
+    /// Files of these sizes in bytes; kept only where [`Check::keeps`] says so.
     pub sizes: HashSet<u64>,
+    /// The same, as sorted lists that may be long and are shared.
+    pub more_sizes: Vec<Arc<[u32]>>,
+    /// Every file that begins as a program does; kept only where [`Check::keeps`] says so.
+    pub all_programs: bool,
     /// Keys, with all their values.
     pub keys: Vec<KeyWant>,
 }
@@ -103,14 +108,23 @@ impl Wants {
             let wants = check.wants();
             all.names.extend(wants.names);
             all.sizes.extend(wants.sizes);
+            all.more_sizes.extend(wants.more_sizes);
+            all.all_programs |= wants.all_programs;
             all.keys.extend(wants.keys);
         }
         all
     }
 
-    /// Whether a file of this name and size is to be looked at.
-    pub fn file(&self, name: &str, size: u64) -> bool {
-        self.sizes.contains(&size) || self.names.contains(&fold_name(name))
+    /// Whether a file of this name is to be looked at.
+    pub fn name(&self, name: &str) -> bool {
+        self.names.contains(&fold_name(name))
+    }
+
+    /// Whether a file of this size in bytes is to be looked at, whatever its name.
+    pub fn size(&self, size: u64) -> bool {
+        let short = u32::try_from(size);
+        self.sizes.contains(&size)
+            || self.more_sizes.iter().any(|list| short.is_ok_and(|size| list.binary_search(&size).is_ok()))
     }
 }
 
@@ -194,6 +208,11 @@ pub trait Check {
     fn name(&self) -> CheckName;
     /// What it wants to know.
     fn wants(&self) -> Wants;
+    /// Whether a file that was looked at for its size, or as any program, and not for its name, belongs to the evidence.
+    /// On a large disk these are many, and all but the matches are dropped on the spot.
+    fn keeps(&self, _content: &Content) -> bool {
+        false
+    }
     /// What it makes of the evidence. Pure: the same evidence gives the same findings.
     fn judge(&self, evidence: &Evidence) -> Vec<Finding>;
     /// The changes that would cure one of its findings under a settled policy; none where it is to be left, and then

@@ -3,47 +3,61 @@
 use super::{Check, Content, Evidence, FileEvidence, Wants, autostart};
 use crate::change::{Change, FileChange};
 use crate::finding::{Bearing, CheckName, Facts, Finding, Grade, Outcome, Subject};
-use crate::path::fold_name;
 use crate::policy::{Policy, Suspects};
-use crate::threat::{Signature, Signatures};
+use crate::threat::{Match, Signature, Signatures};
+use crate::windows::own_files::is_windows_own;
 
 pub(super) struct WormFile<'a> {
     pub(super) signatures: &'a Signatures,
 }
 
 /// What one file was judged to be.
-struct Judged<'a> {
-    signature: Option<&'a Signature>,
+struct Judged {
+    signature: String,
     grade: Grade,
     what: String,
     why: String,
     bearing: Bearing,
 }
 
+/// Whether one of its names is in the folder in which the worm puts itself.
+fn in_system_folder(evidence: &Evidence, file: &FileEvidence) -> bool {
+    let system_folder = evidence.root.join("system32");
+    file.facts.paths.iter().any(|path| path.parent().as_ref() == Some(&system_folder))
+}
+
 impl WormFile<'_> {
-    fn judge_file(&self, evidence: &Evidence, file: &FileEvidence) -> Option<Judged<'_>> {
+    fn judge_file(&self, evidence: &Evidence, file: &FileEvidence) -> Option<Judged> {
         let by_name = file.names().find_map(|name| self.signatures.by_name(name));
         let content = match &file.content {
             Ok(content) => content,
             Err(why) => {
-                return by_name.map(|signature| Judged {
-                    signature: Some(signature),
-                    grade: Grade::Suspect,
-                    what: "a file with a name of the worm's that could not be read".to_owned(),
-                    why: why.clone(),
-                    bearing: Bearing::Unreadable,
+                return by_name.map(|signature| {
+                    // A common name elsewhere says too little for the verdict to hang on it.
+                    let telling = !signature.common_names || in_system_folder(evidence, file);
+                    Judged {
+                        signature: signature.title(),
+                        grade: if telling { Grade::Suspect } else { Grade::Information },
+                        what: "a file with a name of the worm's that could not be read".to_owned(),
+                        why: why.clone(),
+                        bearing: if telling { Bearing::Unreadable } else { Bearing::Nothing },
+                    }
                 });
             }
         };
-        if let Some((signature, grade)) = self.signatures.by_digest(&content.digests) {
+        if let Some(found) = self.signatures.by_digest(&content.digests) {
+            let grade = found.grade();
             let why = match grade {
+                Grade::Suspect if matches!(found, Match::Entry(_)) => {
+                    "its digest is that of a hash set's line without a size, and by MD5 or SHA-1 alone nothing is proved"
+                }
                 Grade::Confirmed => "its size and digests are those of the signature",
                 _ => "its digest is that of a signature whose source does not prove enough",
             };
             return Some(Judged {
-                signature: Some(signature),
+                signature: found.title(),
                 grade,
-                what: format!("a file of {}", signature.family),
+                what: format!("a file of {}", found.family()),
                 why: why.to_owned(),
                 bearing: if grade == Grade::Confirmed { Bearing::Infection } else { Bearing::Nothing },
             });
@@ -51,21 +65,25 @@ impl WormFile<'_> {
         by_name.map(|signature| self.judge_by_name(evidence, file, content, signature))
     }
 
-    fn judge_by_name<'s>(
+    fn judge_by_name(
         &self,
         evidence: &Evidence,
         file: &FileEvidence,
         content: &Content,
-        signature: &'s Signature,
-    ) -> Judged<'s> {
-        let system_folder = evidence.root.join("system32");
-        let in_system_folder =
-            file.facts.paths.iter().any(|path| path.parent().as_ref() == Some(&system_folder));
+        signature: &Signature,
+    ) -> Judged {
+        let in_system_folder = in_system_folder(evidence, file);
         let (grade, what, why) = if content.all_zero {
             (
                 Grade::Information,
                 "an inert file",
                 "a name of the worm's over nothing but zero bytes; it cannot start",
+            )
+        } else if file.facts.paths.iter().any(|path| is_windows_own(path, &evidence.root)) {
+            (
+                Grade::Information,
+                "a program of Windows' own with a name of the worm's",
+                "it is where Windows has it, and only a digest could say that it is another",
             )
         } else if content.first_sector_zero {
             (
@@ -73,8 +91,13 @@ impl WormFile<'_> {
                 "a file half made inert",
                 "a name of the worm's, the first sector zero and the rest not: an interrupted run left it so",
             )
+        } else if !content.executable {
+            (
+                Grade::Information,
+                "a file with a name of the worm's",
+                "it is no program, and a name proves nothing",
+            )
         } else if in_system_folder
-            && content.executable
             && file.names().any(|name| autostart::starts(evidence, self.signatures, name))
         {
             (
@@ -82,21 +105,21 @@ impl WormFile<'_> {
                 "a file that is most likely the worm",
                 "its name and place are the worm's, and a value of the worm's starts it; no digest confirms it",
             )
-        } else if content.executable {
+        } else if signature.common_names && !in_system_folder {
+            (
+                Grade::Information,
+                "a program with a name that the worm has used too",
+                "harmless programs have this name, it is not where the worm's would be, and no digest confirms it",
+            )
+        } else {
             (
                 Grade::Suspect,
                 "a program with a name of the worm's",
                 "no digest confirms it, and a name proves nothing",
             )
-        } else {
-            (
-                Grade::Information,
-                "a file with a name of the worm's",
-                "it is no program, and a name proves nothing",
-            )
         };
         Judged {
-            signature: Some(signature),
+            signature: signature.title(),
             grade,
             what: what.to_owned(),
             why: why.to_owned(),
@@ -111,12 +134,17 @@ impl Check for WormFile<'_> {
     }
 
     fn wants(&self) -> Wants {
-        let mut wants = Wants::default();
-        for signature in self.signatures.list() {
-            wants.names.extend(signature.names.iter().map(|name| fold_name(name)));
-            wants.sizes.extend(signature.size.filter(|size| self.signatures.knows_size(*size)));
+        Wants {
+            names: self.signatures.names().clone(),
+            sizes: self.signatures.sizes().clone(),
+            more_sizes: vec![self.signatures.sizes_of_hash_sets()],
+            all_programs: self.signatures.deep(),
+            ..Wants::default()
         }
-        wants
+    }
+
+    fn keeps(&self, content: &Content) -> bool {
+        self.signatures.by_digest(&content.digests).is_some()
     }
 
     fn judge(&self, evidence: &Evidence) -> Vec<Finding> {
@@ -130,7 +158,7 @@ impl Check for WormFile<'_> {
                 what: judged.what,
                 place: file.facts.path.to_string(),
                 facts: Facts {
-                    signature: judged.signature.map(Signature::title),
+                    signature: Some(judged.signature),
                     digests: content.map(|content| content.digests.clone()),
                     ..Facts::of_file(file.facts.id)
                 },

@@ -88,7 +88,7 @@ fn after_undo(install: &InstallReport, only: &str, wrote: bool, disk: &str, stor
 }
 
 /// A path as a shell takes it.
-fn shell_word(path: &str) -> String {
+pub(super) fn shell_word(path: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+:,@%=".contains(c);
     if !path.is_empty() && path.chars().all(plain) {
         path.to_owned()

@@ -211,8 +211,8 @@ pub fn apply(
 ) -> Result<Applied, Failure> {
     let nothing = |error: Error| Failure { error: Box::new(error), reached: Reached::Nothing, run: None };
     let plan = confirmed.plan();
-    if let Some(why) = exam.volumes.iter().find_map(|volume| volume.forbids_writing.as_ref()) {
-        return Err(nothing(Error::refused("write the disk", why.clone()).device(&patient.disk.path)));
+    if let Some(why) = exam.forbidden().or_else(|| asleep(plan, exam)) {
+        return Err(nothing(Error::refused("write the disk", why).device(&patient.disk.path)));
     }
     prove(plan, exam, sink).map_err(nothing)?;
     let run = match plan.journalled().next().is_some() || !plan.unlinks.is_empty() {
@@ -253,6 +253,14 @@ pub fn apply(
         }
         (Err(failure), run) => Err(Failure { run, ..failure }),
     }
+}
+
+/// Why nothing is written for the sake of a hibernated Windows; one whose session the plan gives up counts no more.
+fn asleep(plan: &Plan, exam: &Exam) -> Option<String> {
+    exam.volumes.iter().enumerate().find_map(|(index, volume)| {
+        let asleep = volume.asleep.as_ref()?;
+        (!plan.discards.contains(&(index, asleep.id))).then(|| asleep.in_words())
+    })
 }
 
 /// The second pass: every cluster that is written belongs to the planned file alone.
@@ -298,7 +306,7 @@ fn prepare(
     let inert = inert.flat_map(|(index, action)| {
         let files = action.changes.iter().filter_map(|(change, _)| match change {
             Change::File(file) => Some(file),
-            Change::Value(_) => None,
+            Change::Value(_) | Change::Hibernation(_) => None,
         });
         files.map(move |file| (name_of(index), action.exam_volume, file))
     });

@@ -3,6 +3,7 @@
 use crate::change::{Change, Purpose};
 use crate::cleanup::apply::{self, Publish, Reached, Record};
 use crate::cleanup::discover::Patient;
+use crate::cleanup::hibernation;
 use crate::cleanup::inspect::{Exam, InstallExam};
 use crate::cleanup::plan::{Plan, confirm, plan};
 use crate::cleanup::remove_now::{changed_file, remove_now};
@@ -29,6 +30,9 @@ pub fn clean(patient: &Patient, settings: &Settings, decide: Decide<'_>, sink: S
     }
     let now = (settings.clock)();
     let mut plan = plan(&mut session.exam, &session.checks, &settings.policy, filetime(now));
+    if !plan.is_empty() {
+        plan.notes.extend(hibernation::elsewhere(patient, &settings.targets));
+    }
     for note in &plan.notes {
         session.remark(note.clone(), sink);
     }

@@ -12,6 +12,16 @@ pub struct Patient {
     pub disk: Disk,
     /// The only way to its bytes.
     pub device: Box<dyn Device>,
+    /// The whole disk, where the target is a partition's node: looked at, never written.
+    pub whole: Option<Whole>,
+}
+
+/// The disk that a target is a partition of.
+pub struct Whole {
+    /// Its node.
+    pub path: PathBuf,
+    /// Where on it the target begins, in bytes.
+    pub start: u64,
 }
 
 impl Patient {
@@ -31,7 +41,8 @@ impl Patient {
     /// # Errors
     /// It cannot be opened or read.
     pub fn open_to_list(path: &Path) -> Result<Self> {
-        Ok(Self { disk: disk::inspect(path)?, device: Box::new(RawDevice::new(path)?) })
+        let whole = disk::parent(path, &Roots::default()).map(|(path, start)| Whole { path, start });
+        Ok(Self { disk: disk::inspect(path)?, device: Box::new(RawDevice::new(path)?), whole })
     }
 
     /// A patient whose bytes are reached by a device of the caller's: tests record and cut what passes there.
@@ -39,7 +50,7 @@ impl Patient {
     /// # Errors
     /// The disk's partition table cannot be read.
     pub fn with_device(device: Box<dyn Device>) -> Result<Self> {
-        Ok(Self { disk: disk::inspect(device.path())?, device })
+        Ok(Self { disk: disk::inspect(device.path())?, device, whole: None })
     }
 }
 

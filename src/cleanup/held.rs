@@ -2,7 +2,10 @@
 //!
 //! All of it is told from the disk's bytes and values, never from a mark in the store.
 
-use crate::change::{Change, FileChange, FileId, ValueChange, ValueData, ValueEdit, VolumeId};
+use crate::change::{
+    Change, FileChange, FileId, HibernationChange, ValueChange, ValueData, ValueEdit, VolumeId,
+};
+use crate::cleanup::hibernation;
 use crate::cleanup::hive_file;
 use crate::cleanup::inspect::{Exam, HiveExam, Opened};
 use crate::cleanup::names::without_pairs;
@@ -287,11 +290,19 @@ impl RunOnDisk {
                 || Standing::Changed("the target does not have the volume that holds it".to_owned());
             return changes.map(|change| (change, missing())).collect();
         };
-        let hive = HiveNow::read(self, exam, file);
+        let is_hive = || {
+            self.journal.header.changes.iter().any(|of| of_file(&of) && matches!(of.change, Change::Value(_)))
+        };
+        let hive = if fit.state == State::Foreign && is_hive() {
+            HiveNow::read(self, exam, file)
+        } else {
+            Err(Error::refused("read the hive", "it is none"))
+        };
         changes
             .map(|change| {
                 let standing = match (fit.state, change) {
                     (State::Before, _) if fit.unreadable == 0 => Standing::TakenBack,
+                    (_, Change::Hibernation(change)) => self.given_up(exam, fit.state, change),
                     (State::Before, _) => Standing::InForce,
                     (State::After | State::Between, _) => Standing::InForce,
                     (_, Change::File(change)) => match self.inert_file(exam, file, index, change) {
@@ -319,6 +330,32 @@ impl RunOnDisk {
         self.unlinks_gone(exam)
             .filter_map(|unlink| Some((&unlink.file, words(unlink.kept.as_ref()?))))
             .collect()
+    }
+
+    /// How a hibernated session that was given up stands. It may wake again only where no Windows has run since: it would
+    /// write what it has in memory over what that one has written.
+    fn given_up(&self, exam: &Exam, state: State, change: &HibernationChange) -> Standing {
+        let is_ours = state != State::Foreign && self.fits_as_a_whole();
+        if is_ours && hibernation::witness(exam).is_some_and(|now| now == change.witness) {
+            return Standing::InForce;
+        }
+        Standing::Changed(
+            "a Windows has run on this disk since, or it cannot be told that none has: a session that wakes with a memory \
+             of how the disk was would write it over what is there now; it stays given up, and its sector lies in the journal"
+                .to_owned(),
+        )
+    }
+
+    /// The volume of the exam and identity of each hibernation file whose session this run gives up.
+    pub(super) fn discards(&self) -> Vec<(usize, FileId)> {
+        let of = |recorded: &RecordedChange| match &recorded.change {
+            Change::Hibernation(change) => {
+                let file = self.journal.header.files.get(recorded.file)?;
+                Some((self.exam_volume(file)?, change.id))
+            }
+            Change::Value(_) | Change::File(_) => None,
+        };
+        self.journal.header.changes.iter().filter_map(of).collect()
     }
 
     /// How every change stands.

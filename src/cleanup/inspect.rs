@@ -1,20 +1,25 @@
 //! Second step: one pass over each volume and its hives for everything that the checks want. Reads only.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::change::{HiveRole, VolumeId};
-use crate::checks::{Check, Content, Evidence, FileEvidence, Wants};
-use crate::cleanup::discover::Patient;
+use crate::checks::{Check, Evidence, FileEvidence, Wants};
+use crate::cleanup::discover::{Patient, Whole};
+use crate::cleanup::hibernation::{self, Asleep};
 use crate::cleanup::hive_file::Replayed;
-use crate::digest::{Hasher, Sha256};
-use crate::disk::Partition;
+use crate::cleanup::sweep::{Sweep, Swept, read_content};
+use crate::digest::Sha256;
+use crate::disk::{self, Partition, raid};
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
 use crate::finding::Finding;
 use crate::hive::check::Problem;
 use crate::path::{RegPath, WinPath, same_name};
-use crate::volume::{FileFacts, FileSystem, ReadAt, Recognised, Window, open_volume, recognise};
+use crate::volume::{
+    Device as _, FileFacts, FileSystem, RawDevice, ReadAt, Recognised, Scan, Window, open_volume, recognise,
+};
 use crate::windows::boot_ini;
 use crate::windows::install::{config_hive, is_user_hive, may_be_hive};
 
@@ -23,8 +28,6 @@ mod hives;
 /// A hive larger than this is not read: the largest real ones are far below (the registry of these Windows lives in
 /// the paged pool), so it is damage or an attack on the tool's memory.
 pub const MAX_HIVE: u64 = 512 << 20;
-/// Where Windows 2000 and later keep the memory of a hibernated machine, in the root of any volume.
-const HIBERNATION_FILE: &str = "hiberfil.sys";
 /// A boot.ini larger than this is none.
 const MAX_BOOT_INI: u64 = 64 << 10;
 
@@ -32,6 +35,20 @@ const MAX_BOOT_INI: u64 = 64 << 10;
 pub struct Exam {
     /// Its volumes, in the order of the disk.
     pub volumes: Vec<VolumeExam>,
+    /// Why nothing on it may be written that no single volume tells: the disk is a member of a set, or another partition of
+    /// it holds a hibernated Windows.
+    pub forbids_writing: Vec<String>,
+}
+
+impl Exam {
+    /// Why nothing on the disk may be written, whatever is planned.
+    pub fn forbidden(&self) -> Option<String> {
+        let volumes = self.volumes.iter().filter_map(|volume| {
+            let why = volume.forbids_writing.as_ref()?;
+            Some(format!("volume at {:#x}: {why}", volume.start))
+        });
+        self.forbids_writing.iter().cloned().chain(volumes).next()
+    }
 }
 
 /// What inspecting one volume found.
@@ -48,9 +65,11 @@ pub struct VolumeExam {
     pub problem: Option<String>,
     /// Its identity, where it could be read.
     pub id: Option<VolumeId>,
-    /// Why nothing on the whole disk may be written: a Windows on it is hibernated and has its contents in memory, or
-    /// the volume has members elsewhere.
+    /// Why nothing on the whole disk may be written: the volume has members elsewhere, or it cannot be told whether a
+    /// Windows on it is hibernated.
     pub forbids_writing: Option<String>,
+    /// The hibernated Windows on it, which has the whole disk's contents in memory.
+    pub asleep: Option<Asleep>,
     /// The Windows installs on it.
     pub installs: Vec<InstallExam>,
     /// The opened volume, and its bytes.
@@ -111,7 +130,28 @@ pub fn inspect(patient: &Patient, checks: &[Box<dyn Check + '_>], sink: Sink<'_>
         let window: Arc<dyn ReadAt> = Arc::new(Window::new(device.clone(), partition.start, partition.size));
         volumes.push(inspect_volume(partition, window, checks, sink)?);
     }
-    Ok(Exam { volumes })
+    let mut forbids_writing = patient.disk.forbids_writing.clone();
+    forbids_writing.extend(patient.whole.as_ref().map(of_whole).unwrap_or_default());
+    Ok(Exam { volumes, forbids_writing })
+}
+
+/// Why a partition must not be written for the sake of the disk that it is of.
+fn of_whole(whole: &Whole) -> Vec<String> {
+    let open = || Ok((disk::inspect(&whole.path)?, RawDevice::new(&whole.path)?.open_read()?));
+    let (disk, reader) = match open() {
+        Ok(opened) => opened,
+        Err(error) => {
+            let error: Error = error;
+            return vec![format!(
+                "the disk that this partition is of cannot be looked at, so whether a Windows on it is hibernated is not \
+                 established: {error}"
+            )];
+        }
+    };
+    let own = disk.partitions.iter().find(|partition| partition.start == whole.start);
+    let kind = own.and_then(|own| Some(format!("{}: {}", own.kind, own.kind.forbids_writing(true)?)));
+    let of_disk = disk.forbids_writing.iter().map(|why| format!("{}: {why}", whole.path.display()));
+    of_disk.chain(kind).chain(hibernation::on_siblings(&disk, &reader, whole.start)).collect()
 }
 
 fn inspect_volume(
@@ -129,14 +169,27 @@ fn inspect_volume(
         state: Vec::new(),
         problem: None,
         id: None,
-        forbids_writing: partition.kind.forbids_writing().map(|why| format!("{}: {why}", partition.kind)),
+        forbids_writing: partition
+            .kind
+            .forbids_writing(matches!(recognised, Recognised::Fat { .. }))
+            .map(|why| format!("{}: {why}", partition.kind)),
+        asleep: None,
         installs: Vec::new(),
         opened: None,
     };
     match recognised {
         Recognised::Ntfs => {
+            let member = raid::md(window.as_ref());
             if let Err(error) = inspect_files(&mut exam, recognised, window, checks, sink) {
+                forbid(&mut exam, hibernation::not_established(recognised, &error.to_string()));
                 exam.problem = Some(error.to_string());
+            }
+            // A volume that covers the place was made after the set; one of a set ends before it.
+            let end = exam.id.map_or(0, |id| id.size);
+            match member {
+                Some(member) if member.place < end => exam.state.push(member.remains()),
+                Some(member) => forbid(&mut exam, Some(member.forbids())),
+                None => {}
             }
         }
         Recognised::Fat { .. } => {
@@ -148,6 +201,7 @@ fn inspect_volume(
                 "the volume is encrypted by BitLocker; unlock or decrypt it on the Windows that it belongs to"
                     .to_owned(),
             );
+            forbid(&mut exam, hibernation::not_established(recognised, ""));
         }
         Recognised::Unknown if partition.kind.may_hold_windows() => {
             exam.problem = Some(
@@ -159,6 +213,11 @@ fn inspect_volume(
         Recognised::Unknown | Recognised::Empty => {}
     }
     Ok(exam)
+}
+
+/// Adds a reason to write nothing; the first stands.
+fn forbid(exam: &mut VolumeExam, why: Option<String>) {
+    exam.forbids_writing = exam.forbids_writing.take().or(why);
 }
 
 fn inspect_files(
@@ -181,18 +240,8 @@ fn inspect_files(
             Some("the device ends before the volume does: parts of it could not be read".to_owned());
     }
     let wants = Wants::of(checks);
-    let scan = volume.scan(
-        &mut |candidate| {
-            !candidate.is_directory
-                && candidate.names.iter().any(|name| {
-                    wants.file(&name.name, candidate.size)
-                        || may_be_hive(&name.name)
-                        || same_name(&name.name, "boot.ini")
-                        || same_name(&name.name, HIBERNATION_FILE)
-                })
-        },
-        &mut |done, total| sink(Event::Progress { what: "reading the file table", done, total }),
-    )?;
+    let (scan, swept) = read_files(volume.as_ref(), window.as_ref(), &wants, checks, sink)?;
+    exam.state.extend(swept.in_words());
     if let Some(first) = scan.problems.first() {
         let others = match scan.problem_count {
             1 => String::new(),
@@ -201,8 +250,11 @@ fn inspect_files(
         exam.problem = Some(format!("parts of the file table could not be read: {first}{others}"));
     }
     let in_root = |name: &str| scan.files.iter().find(|file| file.path == WinPath::new(name));
-    if let Some(file) = in_root(HIBERNATION_FILE) {
-        exam.forbids_writing = hibernated(volume.as_ref(), file).or(exam.forbids_writing.take());
+    let claimants: Vec<&FileFacts> =
+        scan.files.iter().filter(|file| file.paths.contains(&WinPath::new(hibernation::FILE))).collect();
+    match hibernation::look(volume.as_ref(), &claimants) {
+        Ok(asleep) => exam.asleep = asleep,
+        Err(why) => forbid(exam, hibernation::not_established(recognised, &why)),
     }
     let mut roots: BTreeMap<WinPath, BTreeMap<HiveRole, Vec<FileFacts>>> = BTreeMap::new();
     for file in scan.files.iter().filter(|file| !file.is_orphan) {
@@ -222,7 +274,7 @@ fn inspect_files(
     };
     let owners: Vec<WinPath> = roots.keys().cloned().collect();
     for (index, (root, hives)) in roots.into_iter().enumerate() {
-        let mine = |file: &&FileFacts| match owners.iter().position(|owner| file.path.is_below(owner)) {
+        let mine = |file: &FileFacts| match owners.iter().position(|owner| file.path.is_below(owner)) {
             Some(owner) => owner == index,
             None => index == 0,
         };
@@ -245,14 +297,18 @@ fn inspect_files(
         }
         install.read_hives(volume.as_ref(), hives, &wants);
         let users: Vec<FileFacts> =
-            scan.files.iter().filter(mine).filter(|file| is_user_hive(&file.path)).cloned().collect();
+            scan.files.iter().filter(|file| mine(file) && is_user_hive(&file.path)).cloned().collect();
         install.read_user_hives(volume.as_ref(), &users, &wants);
-        for file in scan.files.iter().filter(mine) {
-            if file.paths.iter().any(|path| wants.file(path.file_name(), file.size)) {
-                let content = read_content(volume.as_ref(), file).map_err(|error| error.to_string());
+        for file in scan.files.iter().filter(|file| mine(file)) {
+            let short = file.short_name.as_deref();
+            let mut names = file.paths.iter().map(WinPath::file_name).chain(short);
+            if names.any(|name| wants.name(name)) {
+                let content = read_content(volume.as_ref(), file.id)
+                    .map_err(|error| error.path(&file.path).to_string());
                 install.evidence.files.push(FileEvidence { facts: file.clone(), content });
             }
         }
+        install.evidence.files.extend(swept.kept.iter().filter(|file| mine(&file.facts)).cloned());
         sink(Event::Install {
             root: install.evidence.root.to_string(),
             product: install.evidence.identity.title(),
@@ -270,47 +326,36 @@ fn inspect_files(
     Ok(())
 }
 
-/// Why a hibernation file forbids writing, if it does. Its first four bytes tell: zeros, or `wake` in any letters, mean
-/// that the machine has been resumed or shut down since; anything else, known or not, counts as a machine asleep.
-fn hibernated(volume: &dyn FileSystem, file: &FileFacts) -> Option<String> {
-    let mut head = Vec::new();
-    let stop = || Error::refused("read on", "the beginning is enough");
-    let read = volume.read_pieces(file.id, &mut |piece| {
-        head.extend(piece.iter().take(4));
-        Err(stop())
-    });
-    let asleep = match head.as_slice() {
-        [0, 0, 0, 0] => false,
-        [a, b, c, d] => !same_name(&String::from_utf8_lossy(&[*a, *b, *c, *d]), "wake"),
-        _ => file.size > 0 && read.is_err(),
-    };
-    asleep.then(|| {
-        format!(
-            "a Windows on this disk is hibernated ({} says so): it has the disk's contents in memory and would write \
-             them over ours; start it, shut it down properly, and run again",
-            file.path
-        )
-    })
-}
-
-/// Reads a whole file once, for its digests and for what else its bytes tell.
-fn read_content(volume: &dyn FileSystem, file: &FileFacts) -> Result<Content> {
-    let (mut hasher, mut head) = (Hasher::default(), Vec::new());
-    let mut all_zero = true;
-    volume
-        .read_pieces(file.id, &mut |piece| {
-            hasher.update(piece);
-            all_zero = all_zero && piece.iter().all(|&byte| byte == 0);
-            let missing = 512_usize.saturating_sub(head.len());
-            head.extend(piece.iter().take(missing));
-            Ok(())
-        })
-        .map_err(|error| error.path(&file.path))?;
-    let digests = hasher.finish();
-    Ok(Content {
-        all_zero: all_zero && digests.size > 0,
-        first_sector_zero: !head.is_empty() && head.iter().all(|&byte| byte == 0),
-        executable: head.starts_with(b"MZ"),
-        digests,
-    })
+/// The one pass over all files: what is wanted by name, and what is found by size or among all programs.
+fn read_files(
+    volume: &dyn FileSystem,
+    device: &dyn ReadAt,
+    wants: &Wants,
+    checks: &[Box<dyn Check + '_>],
+    sink: Sink<'_>,
+) -> Result<(Scan, Swept)> {
+    // Both the walk and what is read between its blocks tell how far they are.
+    let told = RefCell::new(sink);
+    let tell = |what, done, total| (told.borrow_mut())(Event::Progress { what, done, total });
+    let mut sweep = Sweep::new(volume, device, wants, checks);
+    let scan = volume.scan(
+        &mut |candidate| {
+            let mut names = candidate.names.iter().map(|name| name.name.as_str());
+            if candidate.is_directory {
+                false
+            } else if names.clone().any(|name| wants.name(name)) {
+                true
+            } else {
+                sweep.offer(candidate.id, candidate.size, &mut |done, total| {
+                    tell("hashing files", done, total)
+                });
+                names.any(|name| {
+                    may_be_hive(name) || same_name(name, "boot.ini") || same_name(name, hibernation::FILE)
+                })
+            }
+        },
+        &mut |done, total| tell("reading the file table", done, total),
+    )?;
+    let swept = sweep.finish(&mut |done, total| tell("hashing files", done, total));
+    Ok((scan, swept))
 }

@@ -7,15 +7,18 @@ mod clean;
 pub mod discover;
 pub mod disk_store;
 pub mod held;
+pub mod hibernation;
 pub mod hive_file;
 pub mod inspect;
 mod names;
 pub mod plan;
 pub mod remove_now;
 pub mod report;
+pub mod report_html;
 pub mod report_text;
 mod session;
 pub mod state;
+mod sweep;
 mod take_back;
 pub mod undo;
 pub mod verdict;
@@ -82,11 +85,15 @@ impl Question<'_> {
         let brings_back = |change: &Change| match change {
             Change::File(_) => true,
             Change::Value(value) => value.purpose == Purpose::Disinfection,
+            Change::Hibernation(_) => false,
         };
         match self {
             Self::Undo(undo) if undo.plan.changes().any(brings_back) => Some(
                 "this brings back what the run removed: do not start that Windows with a network connected",
             ),
+            Self::Clean(plan) if !plan.discards.is_empty() => {
+                Some("this gives up the session of a hibernated Windows: what was not saved in it is lost")
+            }
             Self::Clean(_) | Self::Undo(_) | Self::TakeBackFirst(_) => None,
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::change::{Change, FileChange, FileId, HiveRole, Purpose, ValueChange, VolumeId};
 use crate::checks::Check;
+use crate::cleanup::hibernation;
 use crate::cleanup::inspect::{Exam, InstallExam, Opened, VolumeExam};
 use crate::cleanup::names::{asked_for, pending_deletions};
 use crate::cleanup::remove_now::{self, Unlink};
@@ -14,7 +15,7 @@ use crate::finding::{Bearing, Outcome, PatchState, Subject};
 use crate::hive::check::Problem;
 use crate::hive::edit::Edit;
 use crate::path::WinPath;
-use crate::policy::{Policy, Remove, Situation};
+use crate::policy::{Hibernation, Policy, Remove, Situation};
 use crate::store::journal::{Intent, Side};
 use crate::store::quarantine::name_of;
 use crate::volume::{Extents, FileFacts, Storage};
@@ -42,6 +43,9 @@ pub struct Plan {
     pub names: Vec<((usize, usize), String)>,
     /// The files that lose their names through a mount, once all else is verified.
     pub unlinks: Vec<Unlink>,
+    /// The live hibernation files that stop nothing: this plan gives their sessions up, or takes back a run that has given
+    /// up others. Volume of the exam, and file.
+    pub discards: Vec<(usize, FileId)>,
 }
 
 /// One file that is written.
@@ -69,6 +73,8 @@ pub struct Action {
 /// How a file is written.
 #[derive(Clone, Debug)]
 pub enum ActionKind {
+    /// Its first sector overwritten with zeros, so that a hibernated session is given up.
+    Discard,
     /// Overwritten with zeros, its first sector first, after its bytes are in quarantine.
     MakeInert,
     /// Given its bytes back from the quarantine of an earlier run, its first sector last.
@@ -208,7 +214,19 @@ impl Plan {
 pub fn plan(exam: &mut Exam, checks: &[Box<dyn Check + '_>], policy: &Policy, now: u64) -> Plan {
     let mut plan = Plan::default();
     let mut actions = Vec::new();
-    let forbidden = exam.volumes.iter().find_map(|volume| volume.forbids_writing.clone());
+    let mut asleep = exam.volumes.iter().filter_map(|volume| volume.asleep.as_ref());
+    let mut discards = Vec::new();
+    let forbidden = exam.forbidden().or_else(|| match (policy.hibernation, asleep.next()) {
+        (_, None) => None,
+        (Hibernation::Refuse, Some(asleep)) => Some(asleep.in_words()),
+        (Hibernation::Discard, Some(_)) => match hibernation::discard(exam, &mut plan) {
+            Ok(actions) => {
+                discards = actions;
+                None
+            }
+            Err(why) => Some(why),
+        },
+    });
     let mut first_install = 0;
     for (exam_volume, volume) in exam.volumes.iter_mut().enumerate() {
         let VolumeExam { opened: Some(opened), id: Some(id), installs, .. } = volume else { continue };
@@ -226,9 +244,14 @@ pub fn plan(exam: &mut Exam, checks: &[Box<dyn Check + '_>], policy: &Policy, no
         }
         first_install += installs.len();
     }
-    plan.actions = actions;
     // Everything inert before the first hive is touched, over all installs.
-    plan.actions.sort_by_key(|action| !matches!(action.kind, ActionKind::MakeInert));
+    actions.sort_by_key(|action| !matches!(action.kind, ActionKind::MakeInert));
+    if actions.is_empty() {
+        // No session is given up for nothing.
+        return Plan { names: plan.names, ..Plan::default() };
+    }
+    plan.actions = discards;
+    plan.actions.extend(actions);
     plan
 }
 
@@ -307,6 +330,7 @@ fn plan_install(
         for change in changes {
             match change {
                 Change::File(change) => files.push((change, (place.install, index))),
+                Change::Hibernation(_) => {}
                 Change::Value(change) => {
                     values
                         .entry(change.hive.clone())

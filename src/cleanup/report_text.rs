@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 
 use crate::change::Change;
 use crate::cleanup::plan::{Action, ActionKind, Content};
-use crate::cleanup::report::{ChangedFile, InstallReport, Report, TargetReport};
-use crate::cleanup::verdict::{Verdict, of_run};
+use crate::cleanup::report::{ChangedFile, HoleReport, InstallReport, Report, TargetReport};
+use crate::cleanup::verdict::Verdict;
 use crate::digest::Sha256;
-use crate::finding::{Bearing, DcomState, FilterState, Finding, Outcome, PatchState};
+use crate::finding::{DcomState, FilterState, Finding, Outcome, PatchState};
 use wrap::wrap;
 
 /// Text of a verdict, for people.
@@ -24,53 +24,36 @@ pub fn explain(verdict: Verdict) -> &'static str {
     }
 }
 
-/// Why nothing can be said, the worst first: which target, where on it, and the reason.
-pub fn undetermined_by(report: &Report) -> Vec<String> {
-    if report.targets.is_empty() {
-        return vec![
-            "no disk is attached but those that this machine uses; name one to look at it".to_owned(),
-        ];
-    }
-    let mut reasons = Vec::new();
-    for target in &report.targets {
-        if let Some(note) = &target.note {
-            // An error names the target already.
-            let is_named = note.contains(&target.path);
-            reasons.push(if is_named { note.clone() } else { format!("{}: {note}", target.path) });
-        }
-    }
-    for target in &report.targets {
-        for install in &target.installs {
-            let place = format!("{} on {}", install.system_root, target.path);
-            reasons.extend(install.problems.iter().map(|problem| format!("{place}: {problem}")));
-            let unread = install.findings.iter().filter(|finding| finding.bearing == Bearing::Unreadable);
-            reasons.extend(unread.map(|finding| {
-                format!("{} on {}: {} ({})", finding.place, target.path, finding.what, finding.why)
-            }));
-        }
-        for volume in &target.volumes {
-            if let Some(problem) = &volume.problem {
-                reasons.push(format!("{}, volume at {:#x}: {problem}", target.path, volume.start));
-            }
-        }
-    }
-    if report.targets.iter().all(|target| target.installs.is_empty()) {
-        let looked_at = report.targets.iter().filter(|target| target.note.is_none());
-        reasons.extend(looked_at.map(|target| format!("no Windows was found on {}", target.path)));
-    }
-    reasons
-}
-
 /// The verdict of the run in words; where nothing can be said, the first reason why.
 fn reason(report: &Report) -> String {
-    let reasons = match report.verdict {
-        Verdict::Undetermined => undetermined_by(report),
-        _ => Vec::new(),
-    };
-    match reasons.as_slice() {
+    match report.reasons.as_slice() {
         [] => explain(report.verdict).to_owned(),
-        [only] => printable(only),
-        [first, more @ ..] => format!("{} (and {} more, see below)", printable(first), more.len()),
+        [only] => only.clone(),
+        [first, more @ ..] => format!("{first} (and {} more, see below)", more.len()),
+    }
+}
+
+/// What a report says first.
+pub(super) struct Headline {
+    /// What kind of word follows.
+    pub(super) label: &'static str,
+    /// The verdict; of an undo, how it ended.
+    pub(super) word: String,
+    /// What that means.
+    pub(super) sentence: String,
+    /// After an undo: the verdict on the disk, and what that means.
+    pub(super) now: Option<String>,
+}
+
+/// What this report says first, in every format.
+pub(super) fn headline(report: &Report) -> Headline {
+    if report.command() == "undo" {
+        let (word, sentence) = undo_result(report);
+        let now = Some(format!("{} - {}", report.verdict, reason(report)));
+        Headline { label: "RESULT", word: word.to_owned(), sentence: sentence.to_owned(), now }
+    } else {
+        let word = report.verdict.to_string().to_uppercase();
+        Headline { label: "VERDICT", word, sentence: reason(report), now: None }
     }
 }
 
@@ -83,7 +66,7 @@ pub fn done_to_the_disk(action: &Action) -> Vec<String> {
         Content::Own(_) | Content::Earlier(_) | Content::Unreadable => false,
     };
     let words = |change: &Change| match (&action.kind, change) {
-        (ActionKind::MakeInert | ActionKind::EditHive { .. }, _) => change.to_string(),
+        (ActionKind::Discard | ActionKind::MakeInert | ActionKind::EditHive { .. }, _) => change.to_string(),
         // What is taken back is itself the giving back of a file's bytes.
         (ActionKind::WriteBack { .. }, Change::File(file))
             if action.writes.iter().all(|write| is_zero(&write.after)) =>
@@ -95,12 +78,32 @@ pub fn done_to_the_disk(action: &Action) -> Vec<String> {
     action.changes.iter().map(|(change, _)| words(change)).collect()
 }
 
+/// Whether it shows nothing by itself, but changes how what is around it is shown or broken: marks of direction,
+/// joiners, separators of lines, tags.
+fn is_unseen(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+/// Whether it can be shown as it is: a terminal or a page neither acts on it nor shows nothing for it.
+pub(super) fn is_plain(c: char) -> bool {
+    !c.is_control() && !is_unseen(c)
+}
+
 /// Text from the patient's disk with everything that a terminal would act on made visible.
 pub fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
-            let plain = !c.is_control()
-                && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let plain = is_plain(c);
             let escaped = (!plain).then(|| c.escape_unicode());
             plain.then_some(c).into_iter().chain(escaped.into_iter().flatten())
         })
@@ -139,18 +142,16 @@ fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
         writeln!(out, "Machine: {}", known.join(", "))?;
     }
     writeln!(out)?;
-    if report.command() == "undo" {
-        writeln!(out, "RESULT: {}", undo_result(report))?;
-        writeln!(out, "The disk now: {} - {}", report.verdict, reason(report))?;
-    } else {
-        let verdict = report.verdict.to_string().to_uppercase();
-        writeln!(out, "VERDICT: {verdict} - {}", reason(report))?;
+    let headline = headline(report);
+    writeln!(out, "{}: {} - {}", headline.label, headline.word, printable(&headline.sentence))?;
+    if let Some(now) = &headline.now {
+        writeln!(out, "The disk now: {}", printable(now))?;
     }
     if report.targets.len() > 1 {
         for target in &report.targets {
-            let verdicts: Vec<_> = target.installs.iter().map(|install| install.verdict).collect();
-            let verdict = of_run(&verdicts, target.unread_in_part());
-            writeln!(out, "  {}: {verdict}", printable(&target.path))?;
+            if let Some(verdict) = target.verdict {
+                writeln!(out, "  {}: {verdict}", printable(&target.path))?;
+            }
         }
     }
     for target in &report.targets {
@@ -172,7 +173,7 @@ fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
 
 /// A step, with each command that is to be typed on a line of its own.
 fn write_step(out: &mut String, number: usize, step: &str) -> std::fmt::Result {
-    for (index, part) in step.split('`').map(str::trim).enumerate() {
+    for (index, (_, part)) in step_parts(step).enumerate() {
         match index {
             0 => writeln!(out, "  {number}. {}", printable(part))?,
             _ if part.is_empty() => {}
@@ -180,6 +181,11 @@ fn write_step(out: &mut String, number: usize, step: &str) -> std::fmt::Result {
         }
     }
     Ok(())
+}
+
+/// A step taken apart at its backticks: whether a part is to be typed, and the part.
+pub(super) fn step_parts(step: &str) -> impl Iterator<Item = (bool, &str)> {
+    step.split('`').enumerate().map(|(index, part)| (index % 2 == 1, part.trim()))
 }
 
 fn write_changes(
@@ -197,7 +203,7 @@ fn write_changes(
         writeln!(out, "  {}{} ({})", printable(&change.path), printable(&on), change.outcome)?;
         change.what.iter().try_for_each(|what| writeln!(out, "      {}", printable(what)))?;
         let digest = |digest: Option<Sha256>| {
-            digest.map_or_else(|| "could not be read".to_owned(), |digest| digest.to_string())
+            digest.map_or_else(|| "not known".to_owned(), |digest| digest.to_string())
         };
         writeln!(out, "      SHA-256 before {}", digest(change.sha256_before))?;
         if change.outcome != Outcome::Planned {
@@ -215,14 +221,16 @@ fn write_changes(
 }
 
 /// How an undo ended: that the disk is infected again is what was asked for.
-fn undo_result(report: &Report) -> &'static str {
+fn undo_result(report: &Report) -> (&'static str, &'static str) {
     let all = |outcome| report.changes.iter().all(|change| change.outcome == outcome);
     match report.exit_code {
-        _ if !report.changes.is_empty() && all(Outcome::Planned) => "NOT CARRIED OUT - no byte was written",
-        0 if report.changes.is_empty() => "NOTHING TO DO - nothing was to be taken back",
-        0 => "DONE - taken back and verified",
-        1 => "PARTLY DONE - something was left, see below",
-        _ => "NOT DONE - refused or failed, see below",
+        _ if !report.changes.is_empty() && all(Outcome::Planned) => {
+            ("NOT CARRIED OUT", "no byte was written")
+        }
+        0 if report.changes.is_empty() => ("NOTHING TO DO", "nothing was to be taken back"),
+        0 => ("DONE", "taken back and verified"),
+        1 => ("PARTLY DONE", "something was left, see below"),
+        _ => ("NOT DONE", "refused or failed, see below"),
     }
 }
 
@@ -257,17 +265,7 @@ fn write_target(out: &mut String, target: &TargetReport) -> std::fmt::Result {
 }
 
 fn write_install(out: &mut String, install: &InstallReport) -> std::fmt::Result {
-    let product = install.product.as_deref().unwrap_or("Windows");
-    let service_pack = match install.service_pack {
-        Some(0) | None => String::new(),
-        Some(number) => format!(" Service Pack {number}"),
-    };
-    writeln!(
-        out,
-        "  {} in {}",
-        printable(&format!("{product}{service_pack}")),
-        printable(&install.system_root)
-    )?;
+    writeln!(out, "  {} in {}", printable(&title(install)), printable(&install.system_root))?;
     let more = [&install.version, &install.build, &install.computer_name];
     let more: Vec<String> = more.into_iter().flatten().map(|text| printable(text)).collect();
     if !more.is_empty() {
@@ -276,6 +274,24 @@ fn write_install(out: &mut String, install: &InstallReport) -> std::fmt::Result 
     writeln!(out, "    {}: {}", install.verdict, explain(install.verdict))?;
     install.problems.iter().try_for_each(|problem| writeln!(out, "    {}", printable(problem)))?;
     let hole = &install.hole;
+    let [patch, dcom, filter] = hole_words(hole);
+    let closed = if hole.closed { "closed" } else { "open" };
+    writeln!(out, "    the hole is {closed} (patch: {patch}; DCOM: {dcom}; packet filter: {filter})")?;
+    install.notes.iter().try_for_each(|note| writeln!(out, "    {}", printable(note)))?;
+    install.findings.iter().try_for_each(|finding| write_finding(out, finding))
+}
+
+/// Which Windows it is, for people.
+pub(super) fn title(install: &InstallReport) -> String {
+    let product = install.product.as_deref().unwrap_or("Windows");
+    match install.service_pack {
+        Some(0) | None => product.to_owned(),
+        Some(number) => format!("{product} Service Pack {number}"),
+    }
+}
+
+/// The states of patch, DCOM and packet filter, for people.
+pub(super) fn hole_words(hole: &HoleReport) -> [&'static str; 3] {
     let patch = match hole.patch {
         PatchState::Fixed => "installed",
         PatchState::Vulnerable => "missing",
@@ -292,10 +308,7 @@ fn write_install(out: &mut String, install: &InstallReport) -> std::fmt::Result 
         FilterState::Off => "off",
         FilterState::NotEstablished => "not established",
     };
-    let closed = if hole.closed { "closed" } else { "open" };
-    writeln!(out, "    the hole is {closed} (patch: {patch}; DCOM: {dcom}; packet filter: {filter})")?;
-    install.notes.iter().try_for_each(|note| writeln!(out, "    {}", printable(note)))?;
-    install.findings.iter().try_for_each(|finding| write_finding(out, finding))
+    [patch, dcom, filter]
 }
 
 fn write_finding(out: &mut String, finding: &Finding) -> std::fmt::Result {

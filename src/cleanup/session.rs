@@ -66,12 +66,19 @@ impl<'a> Session<'a> {
             false => None,
         };
         let store = disk_store.as_ref().map_or_else(|| settings.store.clone(), |disk| disk.store());
+        let mut remarks = Vec::new();
+        let any_size = settings.signatures.any_size();
+        if any_size > 0 && !settings.signatures.deep() {
+            let lines =
+                if any_size == 1 { "line of the hash sets gives" } else { "lines of the hash sets give" };
+            remarks.push(format!("{any_size} {lines} no size, which is looked for under --deep alone"));
+        }
         Ok(Self {
             patient,
             settings,
             checks,
             exam,
-            remarks: Vec::new(),
+            remarks,
             changes: Vec::new(),
             runs: Vec::new(),
             store,

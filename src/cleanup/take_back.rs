@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::change::Change;
 use crate::checks;
 use crate::cleanup::apply::{Applied, Failure, Reached, Record, apply};
 use crate::cleanup::discover::Patient;
@@ -27,7 +28,7 @@ pub(super) fn take_back_unfinished(
 ) -> Result<Option<String>> {
     let settings = session.settings;
     // Each run is taken back once: then it is no longer unfinished, or something is wrong with the disk.
-    let mut done = BTreeSet::new();
+    let (mut done, mut settled) = (BTreeSet::new(), BTreeSet::new());
     loop {
         let Runs { held, unusable, .. } = runs_of(&session.store, &session.exam)?;
         if let (None, Some(run)) = (for_undo, unusable.first()) {
@@ -52,6 +53,7 @@ pub(super) fn take_back_unfinished(
         };
         let mut unfinished: Vec<RunOnDisk> =
             held.into_iter().take_while(|run| !is_wanted(run)).filter(RunOnDisk::is_unfinished).collect();
+        unfinished.retain(|run| !settled.contains(run.run.id()));
         // A disk may have been put back to what an older run left half done. Where the whole of a run fits, it goes
         // before one that fits in part: runs of one disk write much the same. The order is stable: newest first.
         unfinished.sort_by_key(|run| !run.fits_as_a_whole());
@@ -68,6 +70,15 @@ pub(super) fn take_back_unfinished(
             Only::All,
             filetime((settings.clock)()),
         );
+        let is_session = |change: &Change| matches!(change, Change::Hibernation(_));
+        if undo.plan.is_empty() && undo.left.iter().all(|(change, _)| is_session(change)) {
+            // All that the run did was to give a session up, and that stays so.
+            session
+                .remarks
+                .extend(undo.left.iter().map(|(change, why)| format!("left of run {id}: {change}: {why}")));
+            settled.insert(id);
+            continue;
+        }
         if settings.dry_run || !decide(&Question::TakeBackFirst(&undo)) {
             return stuck("that was not carried out, so no byte was written");
         }

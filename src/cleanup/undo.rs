@@ -7,6 +7,7 @@
 use crate::change::{Change, FileChange, Purpose, ValueChange, VolumeId};
 use crate::cleanup::discover::Patient;
 use crate::cleanup::held::{HiveNow, InertFile, RunOnDisk, Standing};
+use crate::cleanup::hibernation;
 use crate::cleanup::hive_file;
 use crate::cleanup::inspect::{Exam, MAX_HIVE, Opened};
 use crate::cleanup::plan::{Action, ActionKind, Content, Plan, Write, edit_for_undo};
@@ -38,7 +39,7 @@ impl Only {
             (Self::All, _) | (Self::Files, Change::File(_)) => true,
             (Self::Protection, Change::Value(value)) => value.purpose == Purpose::Protection,
             (Self::Files, Change::Value(value)) => value.purpose == Purpose::NameRemoval,
-            (Self::Protection, Change::File(_)) => false,
+            (Self::Protection, Change::File(_)) | (_, Change::Hibernation(_)) => false,
         }
     }
 }
@@ -97,7 +98,7 @@ pub fn plan_undo(
         }
         let news = undo.left.iter().skip(earlier).filter_map(|(change, _)| match change {
             Change::Value(value) => Some(&value.pairs),
-            Change::File(_) => None,
+            Change::File(_) | Change::Hibernation(_) => None,
         });
         undo.left_pairs.extend(news.flatten().map(|pair| (file.volume, pair.clone())));
     }
@@ -107,6 +108,7 @@ pub fn plan_undo(
             undo.left.push((change, why));
         }
     }
+    undo.plan.discards = held.discards();
     undo.quarantine = held.quarantine;
     undo
 }
@@ -156,13 +158,21 @@ fn plan_file(
     };
     let doomed = in_force.iter().any(|change| match change {
         Change::File(change) => still_to_be_deleted(held, file.volume, change, undo).is_some(),
-        Change::Value(_) => false,
+        Change::Value(_) | Change::Hibernation(_) => false,
     });
     if only == Only::All
         && !doomed
         && let Some(groups) = fit.write_back()
     {
-        let before = opened.files.read(file.id, MAX_HIVE.max(file.size)).ok().map(|bytes| Sha256::of(&bytes));
+        let session = in_force.iter().find_map(|change| match change {
+            Change::Hibernation(change) => Some(change.clone()),
+            Change::Value(_) | Change::File(_) => None,
+        });
+        let before = match session {
+            // As large as the machine's memory.
+            Some(_) => None,
+            None => opened.files.read(file.id, MAX_HIVE.max(file.size)).ok().map(|bytes| Sha256::of(&bytes)),
+        };
         let extents = opened.files.extents(file.id)?;
         let kind = ActionKind::WriteBack { before_run: file.before };
         let mut action = blank(&mut undo.plan, kind, file.id, extents, before);
@@ -176,7 +186,17 @@ fn plan_file(
             }));
         }
         action.changes = in_force.into_iter().map(|change| (change, Vec::new())).collect();
-        prove_write_back(held, opened, index, &action, signatures)?;
+        match &session {
+            Some(session) => {
+                hibernation::prove_taking_back(opened, &action, session)?;
+                undo.plan.notes.push(format!(
+                    "{} is live again afterwards: that Windows is hibernated as it was before the run, and wakes with what \
+                     it had in memory",
+                    file.path
+                ));
+            }
+            None => prove_write_back(held, opened, index, &action, signatures)?,
+        }
         undo.plan.actions.push(action);
         return Ok(());
     }
@@ -184,6 +204,8 @@ fn plan_file(
     for change in in_force {
         match change {
             Change::Value(value) => values.push(value),
+            // Its sector comes back with the whole of the run or not at all.
+            Change::Hibernation(_) => {}
             Change::File(change) => {
                 if let Some(why) = still_to_be_deleted(held, file.volume, &change, undo) {
                     undo.left.push((Change::File(change), why));
@@ -248,13 +270,13 @@ fn prove_write_back(
     let values: Vec<&ValueChange> = changes()
         .filter_map(|change| match change {
             Change::Value(value) => Some(value),
-            Change::File(_) => None,
+            Change::File(_) | Change::Hibernation(_) => None,
         })
         .collect();
     if values.is_empty() {
         let wanted = changes().find_map(|change| match change {
             Change::File(file) => Some(&file.digests),
-            Change::Value(_) => None,
+            Change::Value(_) | Change::Hibernation(_) => None,
         });
         let before = taken_back(now.clone());
         // Either its bytes come back over zeros, or (where a taking back was cut) zeros over its bytes.

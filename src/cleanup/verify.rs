@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::change::{Change, ValueChange, ValueData};
+use crate::cleanup::hibernation;
 use crate::cleanup::hive_file;
 use crate::cleanup::inspect::{Exam, MAX_HIVE};
 use crate::cleanup::plan::{Action, ActionKind, Content, Plan, Write};
@@ -54,8 +55,17 @@ pub fn verify(plan: &Plan, exam: &Exam) -> Vec<Verified> {
 
 fn verify_action(action: &Action, exam: &Exam, verified: &mut Verified) -> Result<()> {
     let wrong = |why: &str| Error::refused("verify what was written", why).path(&action.path);
-    let opened = exam.volumes.get(action.exam_volume).and_then(|volume| volume.opened.as_ref());
-    let opened = opened.ok_or_else(|| wrong("its volume cannot be opened any more"))?;
+    let volume = exam.volumes.get(action.exam_volume);
+    let opened = volume.and_then(|volume| volume.opened.as_ref()).ok_or_else(|| {
+        let why = volume.and_then(|volume| volume.problem.as_deref()).unwrap_or("it is not there");
+        wrong(&format!("its volume cannot be opened any more: {why}"))
+    })?;
+    if hibernation::change_of(action).is_some() {
+        let is_asleep = exam.volumes.get(action.exam_volume).is_some_and(|volume| volume.asleep.is_some());
+        verified.note =
+            Some("a file of its size is not read whole: its first sector is as planned".to_owned());
+        return hibernation::verify(action, opened, is_asleep);
+    }
     // One copy in memory at a time: a hive may be half of what the machine has.
     let most = MAX_HIVE.max(action.extents.size);
     let theirs = opened.files.read_again(action.id, most).map(|theirs| Sha256::of(&theirs));
@@ -68,6 +78,7 @@ fn verify_action(action: &Action, exam: &Exam, verified: &mut Verified) -> Resul
     }
     verified.after = Some(now);
     match &action.kind {
+        ActionKind::Discard => return Err(wrong("it names no hibernation file")),
         ActionKind::MakeInert => {
             if bytes.iter().any(|&byte| byte != 0) || bytes.len() as u64 != action.extents.size {
                 return Err(wrong("the file does not read as zeros"));
@@ -76,7 +87,7 @@ fn verify_action(action: &Action, exam: &Exam, verified: &mut Verified) -> Resul
         ActionKind::Restore => {
             let wanted = action.changes.iter().find_map(|(change, _)| match change {
                 Change::File(file) => Some(file.digests.sha256),
-                Change::Value(_) => None,
+                Change::Value(_) | Change::Hibernation(_) => None,
             });
             if wanted != Some(now) {
                 return Err(wrong("the file does not hold the bytes from quarantine"));
@@ -157,7 +168,7 @@ fn verify_values_before(
         .iter()
         .filter_map(|(change, _)| match change {
             Change::Value(value) => Some(value),
-            Change::File(_) => None,
+            Change::File(_) | Change::Hibernation(_) => None,
         })
         .collect();
     if values.is_empty() {

@@ -4,9 +4,9 @@
 //! not to), then overwrite sectors in place, synced group by group, each compared with what it was when it was read;
 //! at last the file is read again and must be what was worked out.
 
-use std::io::Write as _;
 use std::path::Path;
 
+use super::print;
 use crate::cleanup::report_text::printable;
 use crate::cli::{HiveTask, HiveVerb, Target};
 use crate::error::{Context as _, Error, Result};
@@ -285,14 +285,6 @@ fn missing_keys(hive: &Hive, path: &RegPath) -> Result<Vec<RegPath>> {
         }
     }
     Ok(missing)
-}
-
-/// What is asked for goes to standard output; a reader that has gone away is no failure.
-fn print(text: &str) -> Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.doing("print"),
-    }
 }
 
 /// Remarks go to standard error.

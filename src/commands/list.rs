@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use crate::cleanup::discover::{Patient, targets};
+use crate::cleanup::hibernation::Asleep;
 use crate::cleanup::inspect::{Exam, inspect};
 use crate::cleanup::report_text::{human_size, printable};
 use crate::disk::{Table, attached};
@@ -69,6 +70,9 @@ fn describe(patient: &Patient, exam: &Exam) -> String {
     for note in disk.notes.iter().filter(|note| told.insert(*note)) {
         text.push_str(&format!("  {}\n", printable(note)));
     }
+    for why in &exam.forbids_writing {
+        text.push_str(&format!("  {}\n", printable(why)));
+    }
     for (partition, volume) in disk.partitions.iter().zip(&exam.volumes) {
         let version = volume.version.as_deref().map(|v| format!(" {v}")).unwrap_or_default();
         let active = if partition.bootable { ", active" } else { "" };
@@ -82,7 +86,9 @@ fn describe(patient: &Patient, exam: &Exam) -> String {
         ));
         let remarks = volume.state.iter().chain(&volume.problem).chain(&volume.forbids_writing);
         let mut told = BTreeSet::new();
+        let asleep = volume.asleep.as_ref().map(Asleep::in_words);
         remarks
+            .chain(&asleep)
             .filter(|remark| told.insert(*remark))
             .for_each(|remark| text.push_str(&format!("     {}\n", printable(remark))));
         for install in &volume.installs {

@@ -1,6 +1,6 @@
 //! Block devices as sysfs shows them: model and serial number, and which disks are attached to this machine.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
@@ -43,19 +43,26 @@ pub fn attached(roots: &Roots) -> Result<Vec<Attached>> {
             continue;
         }
         let in_use = roots.block_in_use(&name)?;
-        // In names of nodes below a folder sysfs writes `!` for the slash (`cciss!c0d0`).
-        let path = Path::new("/dev").join(name.replace('!', "/"));
-        found.push(Attached { path, size: sectors.saturating_mul(SECTOR), in_use });
+        found.push(Attached { path: node(&name), size: sectors.saturating_mul(SECTOR), in_use });
     }
     Ok(found)
 }
 
 /// Model, serial number and whether the medium can be removed; a partition has those of its disk.
 pub(super) fn facts(path: &Path, roots: &Roots) -> Facts {
-    let Ok(metadata) = std::fs::metadata(path) else { return Facts::default() };
-    let numbers = (rustix::fs::major(metadata.rdev()), rustix::fs::minor(metadata.rdev()));
-    let name = roots.block_name(numbers.0, numbers.1);
-    name.map_or_else(Facts::default, |name| facts_of(&name, roots))
+    name(path, roots).map_or_else(Facts::default, |name| facts_of(&name, roots))
+}
+
+/// The kernel's name of a block device's node; none for a plain file.
+pub(super) fn name(path: &Path, roots: &Roots) -> Option<String> {
+    let metadata = std::fs::metadata(path).ok().filter(|node| node.file_type().is_block_device())?;
+    roots.block_name(rustix::fs::major(metadata.rdev()), rustix::fs::minor(metadata.rdev()))
+}
+
+/// The node of a block device by the kernel's name of it.
+pub(super) fn node(name: &str) -> PathBuf {
+    // In names of nodes below a folder sysfs writes `!` for the slash (`cciss!c0d0`).
+    Path::new("/dev").join(name.replace('!', "/"))
 }
 
 pub(super) fn facts_of(name: &str, roots: &Roots) -> Facts {

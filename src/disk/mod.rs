@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::volume::{Device, DeviceKind, RawDevice, ReadAt, Recognised, Roots, recognise_sector};
+use crate::volume::{Device, DeviceKind, RawDevice, ReadAt, Recognised, Roots, SECTOR, recognise_sector};
 
 mod block;
 mod partition;
+pub mod raid;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +39,8 @@ pub struct Disk {
     pub partitions: Vec<Partition>,
     /// What is odd about the table, in sentences without a full stop.
     pub notes: Vec<String>,
+    /// Why nothing on it may be written: it is a member of a set.
+    pub forbids_writing: Vec<String>,
     /// Whether its medium can be removed.
     pub removable: bool,
 }
@@ -74,8 +77,29 @@ fn inspect_reader(reader: Arc<dyn ReadAt>, path: &Path, kind: Kind, facts: block
             (Table::Unreadable, Vec::new())
         }
     };
+    let forbids_writing = raid::look(reader.as_ref(), table, &partitions, &mut notes);
     let block::Facts { model, serial, removable } = facts;
-    Disk { path: path.to_owned(), kind, size, model, serial, table, partitions, notes, removable }
+    Disk {
+        path: path.to_owned(),
+        kind,
+        size,
+        model,
+        serial,
+        table,
+        partitions,
+        notes,
+        forbids_writing,
+        removable,
+    }
+}
+
+/// The disk that a partition's node is of, and where on it the partition begins, in bytes; none where the path is no
+/// partition's node.
+pub fn parent(path: &Path, roots: &Roots) -> Option<(PathBuf, u64)> {
+    let name = block::name(path, roots)?;
+    let disk = roots.disk_of(&name)?;
+    let start: u64 = roots.attribute(&name, "start")?.parse().ok()?;
+    Some((block::node(&disk), start.saturating_mul(SECTOR)))
 }
 
 /// Whether a place holds the first sector of a volume.

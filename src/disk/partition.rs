@@ -33,6 +33,8 @@ pub struct Partition {
     pub start: u64,
     /// How long it is; clipped, with a note, where the disk ends earlier.
     pub size: u64,
+    /// Whether all of it is there: not clipped.
+    pub is_whole: bool,
     /// What the table says it holds.
     pub kind: PartitionKind,
     /// Whether it is marked active.
@@ -59,6 +61,15 @@ const EFI_SYSTEM: [u8; 16] =
 /// Microsoft reserved: E3C9E316-0B5C-4DB8-817D-F92DF00215AE.
 const MICROSOFT_RESERVED: [u8; 16] =
     [0x16, 0xe3, 0xc9, 0xe3, 0x5c, 0x0b, 0xb8, 0x4d, 0x81, 0x7d, 0xf9, 0x2d, 0xf0, 0x02, 0x15, 0xae];
+/// Logical Disk Manager metadata: 5808C8AA-7E8F-42E0-85D2-E1E90434CFB3.
+const LDM_METADATA: [u8; 16] =
+    [0xaa, 0xc8, 0x08, 0x58, 0x8f, 0x7e, 0xe0, 0x42, 0x85, 0xd2, 0xe1, 0xe9, 0x04, 0x34, 0xcf, 0xb3];
+/// Logical Disk Manager data: AF9B60A0-1431-4F62-BC68-3311714A69AD.
+const LDM_DATA: [u8; 16] =
+    [0xa0, 0x60, 0x9b, 0xaf, 0x31, 0x14, 0x62, 0x4f, 0xbc, 0x68, 0x33, 0x11, 0x71, 0x4a, 0x69, 0xad];
+/// Storage Spaces: E75CAF8F-F680-4CEE-AFA3-B001E56EFC2D.
+const STORAGE_SPACES: [u8; 16] =
+    [0x8f, 0xaf, 0x5c, 0xe7, 0x80, 0xf6, 0xee, 0x4c, 0xaf, 0xa3, 0xb0, 0x01, 0xe5, 0x6e, 0xfc, 0x2d];
 
 impl fmt::Display for PartitionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -68,6 +79,9 @@ impl fmt::Display for PartitionKind {
             Self::Gpt(BASIC_DATA) => f.write_str("basic data"),
             Self::Gpt(EFI_SYSTEM) => f.write_str("EFI system"),
             Self::Gpt(MICROSOFT_RESERVED) => f.write_str("Microsoft reserved"),
+            Self::Gpt(LDM_METADATA) => f.write_str("metadata of a dynamic disk"),
+            Self::Gpt(LDM_DATA) => f.write_str("volumes of a dynamic disk"),
+            Self::Gpt(STORAGE_SPACES) => f.write_str("Storage Spaces"),
             Self::Gpt(guid) => {
                 // The first three groups are numbers in little-endian order.
                 const ORDER: [usize; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
@@ -89,26 +103,46 @@ impl PartitionKind {
         match self {
             Self::Volume => true,
             Self::Mbr(kind) => {
-                // Bit 4 hides a partition of Windows, bit 7 marks a member of a fault-tolerant set of NT 4.0.
-                let plain = kind & !0x90;
-                matches!(plain, 0x01 | 0x04 | 0x06 | 0x07 | 0x0b | 0x0c | 0x0e) && kind != 0x82
-                    || kind == 0x42
+                // Bit 4 hides a partition of Windows.
+                let plain = matches!(kind & !0x10, 0x01 | 0x04 | 0x06 | 0x07 | 0x0b | 0x0c | 0x0e);
+                plain || kind == 0x42 || is_fault_tolerant(kind)
             }
-            Self::Gpt(guid) => guid == BASIC_DATA,
+            Self::Gpt(guid) => [BASIC_DATA, LDM_DATA, STORAGE_SPACES].contains(&guid),
         }
     }
 
+    /// Whether it says that the disk is dynamic.
+    pub(super) fn is_dynamic(self) -> bool {
+        matches!(self, Self::Mbr(0x42) | Self::Gpt(LDM_METADATA | LDM_DATA))
+    }
+
     /// Why such a partition must never be written here, if it must not: what is written to one member of a set makes it
-    /// differ from the others.
-    pub fn forbids_writing(self) -> Option<&'static str> {
+    /// differ from the others. `holds_fat`: whether its first sector is that of a FAT volume.
+    pub fn forbids_writing(self, holds_fat: bool) -> Option<&'static str> {
         match self {
-            Self::Mbr(0x42) => Some("it belongs to a dynamic disk, whose volumes may have other members"),
-            Self::Mbr(0x81 | 0x84 | 0x86 | 0x87 | 0x8b | 0x8c | 0x8e) => {
-                Some("it belongs to a fault-tolerant set of Windows NT, which has other members")
-            }
+            _ if self.is_dynamic() => Some(
+                "it belongs to a dynamic disk, whose volumes may have other members; what was found must be removed in \
+                 that Windows itself, with no network connected",
+            ),
+            // BIOSes of laptops suspend to partitions of type 0x84, Minix has 0x81.
+            Self::Mbr(0x81 | 0x84) if !holds_fat => None,
+            Self::Mbr(kind) if is_fault_tolerant(kind) => Some(
+                "it belongs to a fault-tolerant set of Windows NT, which has other members; what was found must be removed \
+                 in that Windows itself, with no network connected",
+            ),
+            Self::Gpt(STORAGE_SPACES) => Some(
+                "it belongs to a pool of Storage Spaces, which has other members; what was found must be removed in that \
+                 Windows itself, with no network connected",
+            ),
             _ => None,
         }
     }
+}
+
+/// Whether a type is that of a fault-tolerant set of NT 4.0: the volume's own with bit 7, and bit 6 too where the set is
+/// not in order. 0x8e would be one, of a volume that NT 4.0 does not know, and is Linux' LVM.
+fn is_fault_tolerant(kind: u8) -> bool {
+    kind & 0x80 != 0 && matches!(kind & !0xc0, 0x01 | 0x04 | 0x06 | 0x07 | 0x0b | 0x0c)
 }
 
 fn mbr_words(kind: u8) -> &'static str {
@@ -122,7 +156,9 @@ fn mbr_words(kind: u8) -> &'static str {
         0x42 => "dynamic disk of Windows 2000 and later",
         0x82 => "Linux swap",
         0x83 => "Linux",
-        0x86 | 0x87 => "volume set of Windows NT",
+        0x84 => "suspended laptop, or volume set of Windows NT",
+        0x8e => "Linux LVM",
+        kind if is_fault_tolerant(kind) => "volume set of Windows NT",
         0xee => "protective entry of a GPT",
         _ => "of a kind that we do not know",
     }
@@ -166,8 +202,14 @@ pub(super) fn read(device: &dyn ReadAt, notes: &mut Vec<String>) -> Result<(Tabl
                 && sound(&entries, size)
                 && entries.iter().any(|entry| entry.is_used() && volume_at(device, entry.start()));
             if !is_table {
-                let whole =
-                    Partition { number: 0, start: 0, size, kind: PartitionKind::Volume, bootable: false };
+                let whole = Partition {
+                    number: 0,
+                    start: 0,
+                    size,
+                    is_whole: true,
+                    kind: PartitionKind::Volume,
+                    bootable: false,
+                };
                 return Ok((Table::None, vec![whole]));
             }
             notes.push(
@@ -314,7 +356,7 @@ fn add(
             size - clipped
         ));
     }
-    partitions.push(Partition { number, start, size: clipped, kind, bootable });
+    partitions.push(Partition { number, start, size: clipped, is_whole: clipped == size, kind, bootable });
 }
 
 fn note_overlaps(partitions: &[Partition], notes: &mut Vec<String>) {

@@ -11,7 +11,7 @@ use crate::volume::{FileSystem as _, NtfsVolume, Window};
 const MIB: u64 = 1 << 20;
 
 /// Partitions an image file of that size by a script for sfdisk.
-fn sfdisk(path: &Path, size: u64, script: &str) {
+pub(super) fn sfdisk(path: &Path, size: u64, script: &str) {
     std::fs::File::create(path).unwrap().set_len(size).unwrap();
     let mut child = Command::new("/usr/sbin/sfdisk")
         .args(["--quiet", "--no-reread", "--no-tell-kernel"])

@@ -1,7 +1,7 @@
 //! Finds Windows installs and tells which they are. The proof of an install are its two hives in `system32\config`;
 //! the name of the system root may be anything.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::change::HiveRole;
 use crate::error::Result;
@@ -44,7 +44,7 @@ pub fn may_be_hive(name: &str) -> bool {
 }
 
 /// What kind of machine the product is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProductType {
     /// ProductType WinNT.

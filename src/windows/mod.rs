@@ -4,5 +4,9 @@
 pub mod boot_ini;
 pub mod command_line;
 pub mod control_set;
+pub mod event_log;
 pub mod install;
+pub mod own_files;
 pub mod pending;
+pub mod prefetch;
+pub mod recycle_bin;
