@@ -309,6 +309,15 @@ fn where_it_cannot_be_mounted_windows_deletes_the_name() {
     let ran = dirty.clean(&NOW).exits(0);
     ran.require(is_flagged(&dirty), "the flag to be left for Windows");
 
+    // An unclean log is never wiped: nothing is mounted, neither for names nor for a store.
+    let options = ["--files", "60", "--size", "16M", "--state", "unclean-log"];
+    let Some(unclean) = Case::with(&options) else { return };
+    let ran = on_disk(&unclean, &["clean", "--yes"]).exits(2);
+    ran.says("another disk or stick");
+    unclean.must_be_as_at_first(&ran);
+    let ran = unclean.clean(&NOW).exits(0);
+    fallback(&unclean, &ran, "log");
+
     let Some(case) = practice() else { return };
     let tools = tempfile::tempdir().unwrap();
     let store = case.store();

@@ -1,6 +1,7 @@
 //! What the technician does next, in words, after CA-2003-20. What is to be typed stands between backticks.
 
 use crate::cleanup::Settings;
+use crate::cleanup::inspect::SCAN_AGAIN;
 use crate::cleanup::report::{InstallReport, TargetReport};
 use crate::cleanup::verdict::Verdict;
 use crate::finding::{Bearing, DcomState, PatchState};
@@ -39,7 +40,8 @@ pub(super) fn next_steps(target: &TargetReport, settings: &Settings, wrote: bool
                 "Once the patch is in, lift the protection if programs need DCOM: on the running Windows set EnableDCOM to Y below HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Ole (or in dcomcnfg.exe) and restart; offline, where Deblast set it: `deblast undo --only protection --store {store} {disk}`"
             ));
         }
-        if install.verdict != Verdict::Clean && !is_back {
+        let is_unsettled = install.volume.state.iter().any(|words| words.ends_with(SCAN_AGAIN));
+        if (install.verdict != Verdict::Clean || is_unsettled) && !is_back {
             add(format!("Scan the disk again after Windows has started once: `deblast scan {disk}`"));
         }
         if install.findings.iter().any(|finding| finding.bearing == Bearing::Infection) {

@@ -142,6 +142,7 @@ fn header(plan: &Plan, patient: &Patient, run_id: &str, kind: RunKind, now: Time
         size: action.extents.size,
         before: action.before.unwrap_or_else(|| crate::digest::Sha256::of(b"")),
         runs: action.extents.runs.iter().map(|run| (run.place, run.length)).collect(),
+        compressed: action.compressed,
     };
     let changes = plan.journalled().flat_map(|(file, action)| {
         action.changes.iter().map(move |(change, _)| RecordedChange { file, change: change.clone() })

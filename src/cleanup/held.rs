@@ -5,6 +5,7 @@
 use crate::change::{
     Change, FileChange, FileId, HibernationChange, ValueChange, ValueData, ValueEdit, VolumeId,
 };
+use crate::cleanup::compressed;
 use crate::cleanup::hibernation;
 use crate::cleanup::hive_file;
 use crate::cleanup::inspect::{Exam, HiveExam, Opened};
@@ -16,7 +17,7 @@ use crate::hive::Hive;
 use crate::store::journal::{Journal, Loaded, RecordedChange, RunKind, Side, TouchedFile, UnlinkedFile};
 use crate::store::quarantine::{Quarantine, name_of};
 use crate::store::{RunFolder, Store};
-use crate::volume::FileFacts;
+use crate::volume::{FileFacts, Storage};
 
 const SECTOR: u64 = 512;
 const UNLINKED: &str = "the run has removed its name, and nothing brings that back";
@@ -49,7 +50,7 @@ pub enum Standing {
     Changed(String),
 }
 
-/// A file that lacks some or all of its bytes.
+/// A file that lacks some or all of its bytes; of a compressed one, what can be read of it, and no original.
 pub(super) struct InertFile {
     pub(super) id: FileId,
     pub(super) now: Vec<u8>,
@@ -170,11 +171,16 @@ impl RunOnDisk {
 
     /// Whether a file still lies where the run wrote it: every place of the journal is the same part of the same file.
     /// The journal's own numbers were checked when it was read.
-    fn is_in_place(&self, exam: &Exam, index: usize) -> bool {
+    pub(super) fn is_in_place(&self, exam: &Exam, index: usize) -> bool {
         let Some(file) = self.journal.header.files.get(index) else { return false };
-        let Ok(now) = self.opened(exam, file).and_then(|opened| opened.files.extents(file.id)) else {
+        let Ok(now) = self.opened(exam, file).and_then(|opened| opened.files.allocation(file.id)) else {
             return false;
         };
+        let is_compressed =
+            self.opened(exam, file).and_then(|opened| compressed::is_compressed(opened, file.id));
+        if !is_compressed.is_ok_and(|is_compressed| is_compressed == file.compressed) {
+            return false;
+        }
         let intents = self.journal.intents.iter().filter(|intent| intent.file == index);
         let mut sectors = intents.flat_map(|intent| intent.sectors());
         sectors.all(|place| {
@@ -390,6 +396,12 @@ impl RunOnDisk {
         let unlinked = self.journal.header.unlinks.iter().any(|unlink| unlink.file.id == change.id);
         let gone = if unlinked { UNLINKED } else { OTHER_FILE };
         let facts = self.same_file(exam, file)?.ok_or_else(|| refuse(gone))?;
+        if facts.storage == Storage::Compressed {
+            if !file.compressed || !self.is_in_place(exam, index) {
+                return Err(refuse("Windows has compressed it, or moved its clusters, since the run"));
+            }
+            return compressed::inert(self, opened, index, change).map_err(|error| error.path(&file.path));
+        }
         let now = opened.files.read(file.id, file.size)?;
         if Sha256::of(&now) == change.digests.sha256 {
             return Ok(None);

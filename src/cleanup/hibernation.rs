@@ -258,6 +258,7 @@ pub fn discard(exam: &Exam, plan: &mut Plan) -> Result<Vec<Action>, String> {
             path,
             id: file,
             extents,
+            compressed: false,
             before: None,
             changes: vec![(Change::Hibernation(change), Vec::new())],
             kind: ActionKind::Discard,

@@ -28,6 +28,8 @@ mod hives;
 /// A hive larger than this is not read: the largest real ones are far below (the registry of these Windows lives in
 /// the paged pool), so it is damage or an attack on the tool's memory.
 pub const MAX_HIVE: u64 = 512 << 20;
+/// What is said of every volume that Windows itself will still change at its next start.
+pub(super) const SCAN_AGAIN: &str = "scan again after that";
 /// A boot.ini larger than this is none.
 const MAX_BOOT_INI: u64 = 64 << 10;
 
@@ -231,9 +233,10 @@ fn inspect_files(
     exam.version = volume.version_in_words();
     exam.id = Some(volume.id(exam.start));
     if volume.is_dirty() {
-        exam.state.push(
-            "its dirty flag is set: Windows checks it at the next start; scan again after that".to_owned(),
-        );
+        exam.state.push(format!("its dirty flag is set: Windows checks it at the next start; {SCAN_AGAIN}"));
+    }
+    if let Some(why) = volume.unclean_log() {
+        exam.state.push(format!("{why}; Windows finishes its work there at the next start; {SCAN_AGAIN}"));
     }
     if volume.is_truncated() {
         exam.problem =

@@ -4,6 +4,7 @@
 mod advice;
 pub mod apply;
 mod clean;
+mod compressed;
 pub mod discover;
 pub mod disk_store;
 pub mod held;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::change::{Change, FileChange, FileId, HiveRole, Purpose, ValueChange, VolumeId};
 use crate::checks::Check;
+use crate::cleanup::compressed;
 use crate::cleanup::hibernation;
 use crate::cleanup::inspect::{Exam, InstallExam, Opened, VolumeExam};
 use crate::cleanup::names::{asked_for, pending_deletions};
@@ -58,8 +59,10 @@ pub struct Action {
     pub path: WinPath,
     /// Its identity.
     pub id: FileId,
-    /// Where it lies.
+    /// Where it lies; of a compressed file its clusters, one after the other.
     pub extents: Extents,
+    /// Whether NTFS keeps it compressed.
+    pub compressed: bool,
     /// Digest of its content as inspected; none where it could not be read, and then only taking back is possible.
     pub before: Option<Sha256>,
     /// What is changed, each with the findings that asked for it, as indexes of install and finding.
@@ -264,6 +267,17 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// Refuses a file that the second reader finds otherwise: what is written to it could not be verified afterwards.
+    fn agree(&self, id: FileId, sha256: Sha256, max: u64) -> Result<()> {
+        let theirs = self.opened.files.read_again(id, max)?;
+        if Sha256::of(&theirs) == sha256 {
+            return Ok(());
+        }
+        let why =
+            "a second reader of the volume finds other bytes in it, so what is written could not be verified";
+        Err(Error::refused("plan to write the file", why))
+    }
+
     /// One sector of the volume as it is now.
     fn read(&self, place: u64) -> Result<Vec<u8>> {
         let mut sector = vec![0; SECTOR as usize];
@@ -456,7 +470,30 @@ fn make_inert(
             format!("at {size} bytes it is larger than any worm; more than {MAX_QUARANTINE} are not taken");
         return Err(Error::refused("quarantine the file", why).path(&change.path));
     }
-    let extents = place.opened.files.extents(change.id).map_err(|e| e.path(&change.path))?;
+    let by_hand = "delete it by hand on its own Windows, kept off every network";
+    let extents = place.opened.files.allocation(change.id).map_err(|e| e.path(&change.path).hint(by_hand))?;
+    place.agree(change.id, change.digests.sha256, size).map_err(|e| e.path(&change.path).hint(by_hand))?;
+    let compressed = compressed::is_compressed(place.opened, change.id)?;
+    let writes = match compressed {
+        true => compressed::zeros(place.opened, &extents)?,
+        false => zeros(place, &extents)?,
+    };
+    Ok(Action {
+        volume: plan.volume(place.volume),
+        exam_volume: place.exam_volume,
+        path: change.path.clone(),
+        id: change.id,
+        extents,
+        compressed,
+        before: Some(change.digests.sha256),
+        changes: vec![(Change::File(change.clone()), vec![asked])],
+        kind: ActionKind::MakeInert,
+        writes,
+    })
+}
+
+/// The writes that make a plain file inert.
+fn zeros(place: &Place<'_>, extents: &Extents) -> Result<Vec<Write>> {
     // Behind the initialised size the file reads as zeros already, and nothing of it is on the disk.
     let end = extents.size.min(extents.initialised);
     let whole = end - end % SECTOR;
@@ -494,15 +531,5 @@ fn make_inert(
             after: Content::Bytes(after),
         });
     }
-    Ok(Action {
-        volume: plan.volume(place.volume),
-        exam_volume: place.exam_volume,
-        path: change.path.clone(),
-        id: change.id,
-        extents,
-        before: Some(change.digests.sha256),
-        changes: vec![(Change::File(change.clone()), vec![asked])],
-        kind: ActionKind::MakeInert,
-        writes,
-    })
+    Ok(writes)
 }

@@ -5,6 +5,7 @@
 //! its own; what has changed again is left, and named.
 
 use crate::change::{Change, FileChange, Purpose, ValueChange, VolumeId};
+use crate::cleanup::compressed;
 use crate::cleanup::discover::Patient;
 use crate::cleanup::held::{HiveNow, InertFile, RunOnDisk, Standing};
 use crate::cleanup::hibernation;
@@ -20,6 +21,7 @@ use crate::threat::Signatures;
 use crate::windows::install::hive_role;
 
 const SECTOR: u64 = 512;
+const NOT_ITS_BYTES: &str = "it would not give the file the bytes that its digest names";
 
 /// Which changes of a run are taken back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,12 +147,14 @@ fn plan_file(
     if in_force.is_empty() {
         return Ok(());
     }
+    let compressed = file.compressed && compressed::is_compressed(opened, file.id)?;
     let blank = |plan: &mut Plan, kind, id, extents, before| Action {
         volume: plan.volume(volume),
         exam_volume,
         path: file.path.clone(),
         id,
         extents,
+        compressed,
         before,
         changes: Vec::new(),
         kind,
@@ -173,7 +177,7 @@ fn plan_file(
             Some(_) => None,
             None => opened.files.read(file.id, MAX_HIVE.max(file.size)).ok().map(|bytes| Sha256::of(&bytes)),
         };
-        let extents = opened.files.extents(file.id)?;
+        let extents = opened.files.allocation(file.id)?;
         let kind = ActionKind::WriteBack { before_run: file.before };
         let mut action = blank(&mut undo.plan, kind, file.id, extents, before);
         for (group, writes) in (0..).zip(groups) {
@@ -212,10 +216,13 @@ fn plan_file(
                     continue;
                 }
                 let Some(inert) = held.inert_file(exam, file, index, &change)? else { continue };
-                let extents = opened.files.extents(inert.id)?;
+                let extents = opened.files.allocation(inert.id)?;
                 let before = Some(Sha256::of(&inert.now));
                 let mut action = blank(&mut undo.plan, ActionKind::Restore, inert.id, extents, before);
-                action.writes = restore(held, index, opened, &action, &inert)?;
+                action.writes = match compressed {
+                    true => compressed::restore(held, opened, index, &action.extents)?,
+                    false => restore(held, index, opened, &action, &inert)?,
+                };
                 action.changes.push((Change::File(change), Vec::new()));
                 undo.plan.actions.push(action);
             }
@@ -246,6 +253,12 @@ fn prove_write_back(
             .path(&file.path)
             .hint("the journal is not one that this program wrote; nothing is taken back from it"))
     };
+    if action.compressed {
+        return match compressed::may_write_back(held, opened, index, action, signatures)? {
+            true => Ok(()),
+            false => refuse(NOT_ITS_BYTES),
+        };
+    }
     let mut then: Vec<(u64, &[u8])> = Vec::new();
     for write in &action.writes {
         let (Some(offset), Content::Bytes(bytes)) = (file.offset_of(write.place), &write.after) else {
@@ -292,11 +305,7 @@ fn prove_write_back(
         } else {
             zeros(&now, &before) && wanted.is_some_and(|wanted| wanted.sha256 == Sha256::of(&before))
         };
-        return if fits {
-            Ok(())
-        } else {
-            refuse("it would not give the file the bytes that its digest names")
-        };
+        return if fits { Ok(()) } else { refuse(NOT_ITS_BYTES) };
     }
     // The path tells which hive it is to be, so the file must be the one that bears it.
     if !opened.files.facts(file.id)?.is_some_and(|facts| facts.paths.contains(&file.path)) {

@@ -58,10 +58,13 @@ pub struct TouchedFile {
     pub before: Sha256,
     /// Places of its data runs: offset in the volume and length, in bytes.
     pub runs: Vec<(u64, u64)>,
+    /// Whether NTFS keeps it compressed: its runs then hold its clusters one after the other, and not its bytes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compressed: bool,
 }
 
 impl TouchedFile {
-    /// Where in the file a place of the volume lies, if its data runs hold it.
+    /// Where in the file (of a compressed one, in its clusters) a place of the volume lies, if its data runs hold it.
     pub fn offset_of(&self, place: u64) -> Option<u64> {
         let mut offset = 0_u64;
         for &(start, length) in &self.runs {
@@ -429,7 +432,9 @@ impl Journal {
         let good_runs = self.header.files.iter().all(|file| {
             let whole = file.runs.iter().try_fold(0_u64, |sum, (_, length)| sum.checked_add(*length));
             let size = volume(file).map_or(0, |volume| volume.size);
-            whole.is_some_and(|whole| file.size <= whole && whole <= size)
+            let most = if file.compressed { Some(size) } else { whole };
+            whole.is_some_and(|whole| whole <= size)
+                && most.is_some_and(|most| file.size <= most)
                 && file.runs.iter().all(|&(place, length)| inside(place, length, size))
         });
         let in_file = |intent: &Intent| {
@@ -554,6 +559,7 @@ mod tests {
                 size: 600,
                 before: Sha256::of(b"a"),
                 runs: vec![(4096, 1024)],
+                compressed: false,
             }],
             changes: Vec::new(),
             unlinks: Vec::new(),

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::bytes::{len_of, len64, u16_at, u32_at, u64_at};
+use super::compressed::Units;
 use super::mft::Mft;
+use super::recognise::Geometry;
 use super::record::{Attribute, Body, ClusterRun, Record, data_flag, kind, reference};
 use super::{Extents, Run};
 use crate::error::{Error, Result};
@@ -15,6 +17,12 @@ const LIST_LIMIT: u64 = 256 << 10;
 const EXTENSION_LIMIT: usize = 4096;
 /// How much of a file is read at once, in bytes.
 const PIECE: u64 = 1 << 20;
+/// Holes of this many bytes are read whatever the volume's size.
+const HOLES: u64 = 1 << 30;
+/// What can be done about EFS.
+pub(super) const DECRYPT: &str = "only its owner can read it: on its own Windows, kept off every network, decrypt it (cipher /d) or delete it";
+/// The only method of compression that NTFS has.
+const LZNT1: u16 = 1;
 
 /// Shows all attributes of a base record to `visit`, then those of the extension records that its $ATTRIBUTE_LIST
 /// names (`true`).
@@ -101,6 +109,8 @@ pub(super) struct Content {
     pub(super) allocated: u64,
     pub(super) flags: u16,
     pub(super) in_extension: bool,
+    unit: u8,
+    packed: Option<u64>,
     seen_first: bool,
 }
 
@@ -127,6 +137,7 @@ impl Content {
                 if data.lowest == 0 {
                     (self.size, self.initialised) = (data.size, data.initialised);
                     (self.allocated, self.flags) = (data.allocated, attribute.flags);
+                    (self.unit, self.packed) = (data.unit, data.packed);
                 }
                 self.runs.extend(attribute.runs(&mft.geometry)?);
             }
@@ -138,18 +149,30 @@ impl Content {
         self.resident.is_some()
     }
 
-    /// Refuses runs that do not tile the file from its first byte to its last.
-    fn check(&self, cluster: u64) -> Result<()> {
+    /// Refuses runs that do not tile the file from its first byte to its last, and so many that they cannot all be the file's:
+    /// what is read of a file, and held in memory, is so bounded by the volume.
+    fn check(&self, geometry: &Geometry) -> Result<()> {
         let doing = "put the data runs together";
-        let mut vcn = 0;
+        let cluster = geometry.cluster;
+        let (mut vcn, mut on_disk, mut holes) = (0, 0_u64, 0_u64);
         for run in &self.runs {
             if run.vcn != vcn {
                 let why = format!("expected a run for VCN {vcn}, found one for {}", run.vcn);
                 return Err(Error::refused(doing, why));
             }
             vcn += run.count;
+            let sum = if run.lcn.is_some() { &mut on_disk } else { &mut holes };
+            *sum = sum.saturating_add(run.count.saturating_mul(cluster));
         }
         let held = vcn.saturating_mul(cluster);
+        if on_disk > geometry.size.next_multiple_of(cluster) {
+            let why = format!("runs for {on_disk} bytes, where the volume has {}", geometry.size);
+            return Err(Error::refused(doing, why));
+        }
+        if self.size > on_disk && holes > HOLES.max(geometry.size) {
+            let why = format!("its holes are {holes} bytes, where the volume has {}", geometry.size);
+            return Err(Error::refused(doing, why));
+        }
         if held < self.size || self.initialised > self.size {
             let why = format!(
                 "the sizes contradict each other: runs for {held} bytes, size {}, initialised size {}",
@@ -162,27 +185,52 @@ impl Content {
 
     /// The runs as places, for data without holes.
     pub(super) fn extents(&self, mft: &Mft) -> Result<Extents> {
+        if let Some(hole) = self.runs.iter().find(|run| run.lcn.is_none()) {
+            let why = format!("a hole at VCN {}, though the file is not marked sparse", hole.vcn);
+            return Err(Error::refused("put the data runs together", why));
+        }
+        let runs = self.places(mft, self.allocated)?;
+        Ok(Extents { runs, size: self.size, initialised: self.initialised, allocated: self.allocated })
+    }
+
+    /// The clusters of compressed data as places, one after the other: offsets count in what is allocated.
+    pub(super) fn packed_extents(&self, mft: &Mft) -> Result<Extents> {
+        let doing = "put the data runs together";
+        let none = || Error::refused(doing, "compressed data whose header tells no compressed size");
+        let packed = self.packed.ok_or_else(none)?;
+        let span =
+            self.runs.last().map_or(0, |run| (run.vcn + run.count).saturating_mul(mft.geometry.cluster));
+        if span != self.allocated {
+            let why =
+                format!("runs for {span} bytes with their holes, where the header says {}", self.allocated);
+            return Err(Error::refused(doing, why));
+        }
+        let runs = self.places(mft, packed)?;
+        if runs.is_empty() {
+            return Err(Error::refused(doing, "it is all hole, and has no cluster of its own"));
+        }
+        Ok(Extents { runs, size: self.size, initialised: packed, allocated: packed })
+    }
+
+    /// The runs without the holes, as places; `allocated` is how many bytes they must be.
+    fn places(&self, mft: &Mft, allocated: u64) -> Result<Vec<Run>> {
         let cluster = mft.geometry.cluster;
-        self.check(cluster)?;
+        self.check(&mft.geometry)?;
         let mut runs: Vec<Run> = Vec::new();
-        for run in &self.runs {
-            let Some(lcn) = run.lcn else {
-                let why = format!("a hole at VCN {}, though the file is not marked sparse", run.vcn);
-                return Err(Error::refused("put the data runs together", why));
-            };
-            let next =
-                Run { file_offset: run.vcn * cluster, place: lcn * cluster, length: run.count * cluster };
+        let mut held = 0;
+        for (lcn, count) in self.runs.iter().filter_map(|run| Some((run.lcn?, run.count))) {
+            let next = Run { file_offset: held, place: lcn * cluster, length: count * cluster };
+            held += next.length;
             match runs.last_mut().filter(|last| last.place + last.length == next.place) {
                 Some(last) => last.length += next.length,
                 None => runs.push(next),
             }
         }
-        let held: u64 = runs.iter().map(|run| run.length).sum();
-        if held != self.allocated {
-            let why = format!("runs for {held} bytes, where {} are allocated", self.allocated);
+        if held != allocated {
+            let why = format!("runs for {held} bytes, where {allocated} are allocated");
             return Err(Error::refused("put the data runs together", why));
         }
-        Ok(Extents { runs, size: self.size, initialised: self.initialised, allocated: self.allocated })
+        Ok(runs)
     }
 
     /// The whole data, at most `max` bytes of it.
@@ -191,7 +239,15 @@ impl Content {
             let why = format!("it has {} bytes, more than the {max} that are allowed here", self.size);
             return Err(Error::refused("read the data", why));
         }
-        let mut all = Vec::with_capacity(len_of(self.size));
+        // A size is only believed, and memory taken for it, where the runs bear it out.
+        if self.resident.is_none() {
+            self.check(&mft.geometry)?;
+        }
+        let mut all = Vec::new();
+        if all.try_reserve_exact(len_of(self.size)).is_err() {
+            let why = format!("there is no memory for its {} bytes", self.size);
+            return Err(Error::refused("read the data", why));
+        }
         self.read_pieces(mft, &mut |piece| {
             all.extend_from_slice(piece);
             Ok(())
@@ -205,13 +261,14 @@ impl Content {
             return take(bytes);
         }
         if self.flags & data_flag::ENCRYPTED != 0 {
-            return Err(Error::refused("read the data", "it is encrypted (EFS)"));
-        }
-        if self.flags & data_flag::COMPRESSED != 0 {
-            return Err(Error::refused("read the data", "it is compressed, which is not read yet"));
+            let error = Error::refused("read the data", "it is encrypted (EFS)");
+            return Err(error.hint(DECRYPT));
         }
         let cluster = mft.geometry.cluster;
-        self.check(cluster)?;
+        self.check(&mft.geometry)?;
+        if self.flags & data_flag::COMPRESSED != 0 {
+            return self.read_compressed(mft, take);
+        }
         let mut buffer = vec![0; len_of(PIECE.min(self.size))];
         for run in &self.runs {
             let start = run.vcn * cluster;
@@ -231,6 +288,25 @@ impl Content {
                 take(piece)?;
                 at += length;
             }
+        }
+        Ok(())
+    }
+
+    fn read_compressed(&self, mft: &Mft, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let method = self.flags & data_flag::COMPRESSED;
+        if method != LZNT1 {
+            let why = format!("it is compressed by method {method}, which is not known; LZNT1 is {LZNT1}");
+            return Err(Error::refused("read the data", why));
+        }
+        let units = Units { cluster: mft.geometry.cluster, exponent: self.unit };
+        let end = self.initialised;
+        units.read(&self.runs, end, &mut |place, buf| mft.device.read_at(place, buf), take)?;
+        let zeros = vec![0; len_of(PIECE.min(self.size - end))];
+        let mut at = end;
+        while at < self.size {
+            let length = (self.size - at).min(PIECE);
+            take(zeros.get(..len_of(length)).unwrap_or_default())?;
+            at += length;
         }
         Ok(())
     }

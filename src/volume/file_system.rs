@@ -166,6 +166,15 @@ pub trait FileSystem: Send + Sync {
     /// id is no longer that file.
     fn extents(&self, id: FileId) -> Result<Extents>;
 
+    /// Where the bytes lie that make up a file's data: as [`Self::extents`]; of a compressed file all of its clusters,
+    /// one after the other, so that offsets count in what is allocated and not in the file.
+    ///
+    /// # Errors
+    /// As [`Self::extents`], but for compressed files.
+    fn allocation(&self, id: FileId) -> Result<Extents> {
+        self.extents(id)
+    }
+
     /// What names the file, exactly as it stands on the device: NTFS its base MFT record, fix-ups not applied; FAT its
     /// directory entries, those of the long name first.
     ///
@@ -197,7 +206,8 @@ pub trait FileSystem: Send + Sync {
         Err(Error::refused("tell what is free", "this version does not put files on this file system"))
     }
 
-    /// The whole data of a file of at most `max` bytes, as a reader finds it that is not ours.
+    /// The whole data of a file of at most `max` bytes, as a reader finds it that is not ours. Of a compressed file, that reader
+    /// finds the record and its clusters, and our decoder reads them.
     ///
     /// # Errors
     /// The id is another file by now; that reader cannot read it; the file is larger.

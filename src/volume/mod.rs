@@ -11,15 +11,19 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 
 pub(crate) mod bytes;
+mod compressed;
 mod data;
 mod directory;
 mod extents;
 mod file_system;
 mod flag;
 mod in_use;
+mod log_file;
+mod lznt1;
 mod mft;
 pub mod mount;
 mod ntfs;
+mod overlay;
 mod paths;
 mod private;
 mod proof;
@@ -37,6 +41,7 @@ pub use file_system::{Candidate, FileFacts, FileSystem, Scan, Storage, open_volu
 pub use flag::FlagSector;
 pub use in_use::{Roots, refuse_in_use, refuse_in_use_at};
 pub use ntfs::NtfsVolume;
+pub use overlay::Overlay;
 pub use raw::{DeviceKind, RawDevice};
 pub(crate) use recognise::recognise_sector;
 pub use recognise::{FatKind, Recognised, recognise};

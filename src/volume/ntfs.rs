@@ -16,7 +16,7 @@ use super::mft::{Met, Mft};
 use super::paths::Parents;
 use super::recognise::Geometry;
 use super::record::{Attribute, Body, Name, Namespace, Record, data_flag, kind, text};
-use super::{Extents, FlagSector, ReadAt, SECTOR, flag, proof, second};
+use super::{Extents, FlagSector, ReadAt, SECTOR, flag, log_file, proof, second};
 use crate::change::{FileId, VolumeId};
 use crate::error::{Error, Result};
 use crate::path::WinPath;
@@ -134,6 +134,10 @@ impl FileSystem for NtfsVolume {
         self.dirty
     }
 
+    fn unclean_log(&self) -> Option<String> {
+        log_file::unclean(&self.mft)
+    }
+
     fn scan(
         &self,
         wanted: &mut dyn FnMut(&Candidate<'_>) -> bool,
@@ -205,13 +209,33 @@ impl FileSystem for NtfsVolume {
     fn extents(&self, id: FileId) -> Result<Extents> {
         let doing = format!("find the data runs of {id}");
         let content = self.content(id)?;
-        let why = match storage_of(content.is_resident(), content.flags, content.in_extension) {
-            Storage::Plain => return content.extents(&self.mft).map_err(|error| error.within(doing)),
-            Storage::Resident => "it is resident: its bytes stand in the MFT record itself".to_owned(),
-            Storage::AttributeList(words) => words,
-            other => format!("it is {other}"),
-        };
-        Err(Error::refused(doing, why))
+        let refused = |why: &str| Error::refused(&doing, why);
+        Err(match storage_of(content.is_resident(), content.flags, content.in_extension) {
+            // Runs of extension records are as good as others: they tile the file, their sum is what is allocated, and
+            // the proof before the first write finds each of them in a record of this file.
+            Storage::Plain | Storage::AttributeList(_) => {
+                return content.extents(&self.mft).map_err(|error| error.within(doing));
+            }
+            Storage::Resident => refused("it is resident: its bytes stand in the MFT record itself"),
+            Storage::Compressed => refused("it is compressed")
+                .hint("have a Windows that does not use it uncompress it (compact /u), then scan again"),
+            Storage::Sparse => refused("it is sparse: parts of it may lie nowhere on the disk"),
+            Storage::Encrypted => refused("it is encrypted (EFS)").hint(data::DECRYPT),
+        })
+    }
+
+    fn allocation(&self, id: FileId) -> Result<Extents> {
+        let content = self.content(id)?;
+        let storage = storage_of(content.is_resident(), content.flags, false);
+        if storage != Storage::Compressed {
+            return self.extents(id);
+        }
+        let doing = format!("find the clusters of {id}");
+        if content.in_extension {
+            let why = "it is compressed, and its data runs stand in extension records";
+            return Err(Error::refused(doing, why));
+        }
+        content.packed_extents(&self.mft).map_err(|error| error.within(doing))
     }
 
     fn record_bytes(&self, id: FileId) -> Result<Vec<u8>> {

@@ -184,6 +184,10 @@ pub(super) struct NonResident<'a> {
     pub(super) allocated: u64,
     pub(super) size: u64,
     pub(super) initialised: u64,
+    /// log2 of the clusters in a compression unit.
+    pub(super) unit: u8,
+    /// What is allocated of compressed or sparse data, holes left out.
+    pub(super) packed: Option<u64>,
 }
 
 impl<'a> Attribute<'a> {
@@ -209,6 +213,8 @@ impl<'a> Attribute<'a> {
                 allocated: u64_at(bytes, 40)?,
                 size: u64_at(bytes, 48)?,
                 initialised: u64_at(bytes, 56)?,
+                unit: u8_at(bytes, 34)?,
+                packed: u64_at(bytes, 64),
             })
         };
         let attribute = Self { kind: u32_at(bytes, 0)?, name, flags: u16_at(bytes, 12)?, body, place };
@@ -347,7 +353,16 @@ mod tests {
         let geometry =
             Geometry { sector: 512, cluster: 4096, size: 4096 * 1000, mft: 4, record: 1024, serial: 1 };
         let decode = |pairs: &[u8], highest: u64| {
-            let body = NonResident { lowest: 0, highest, pairs, allocated: 0, size: 0, initialised: 0 };
+            let body = NonResident {
+                lowest: 0,
+                highest,
+                pairs,
+                allocated: 0,
+                size: 0,
+                initialised: 0,
+                unit: 0,
+                packed: None,
+            };
             let kind = kind::DATA;
             Attribute { kind, name: &[], flags: 0, body: Body::NonResident(body), place: 0 }.runs(&geometry)
         };

@@ -8,13 +8,18 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use ::ntfs::{Ntfs, NtfsError, NtfsReadSeek as _};
+use ::ntfs::attribute_value::NtfsAttributeValue;
+use ::ntfs::{Ntfs, NtfsAttribute, NtfsAttributeFlags, NtfsError, NtfsReadSeek as _};
 
+use super::compressed::Units;
+use super::record::ClusterRun;
 use super::{ReadAt, bytes};
 use crate::change::FileId;
 use crate::error::{Error, Result};
 
 const DOING: &str = "read the file with the second reader";
+/// log2 of the clusters in a compression unit, as Windows and ntfs-3g write it; the crate does not tell it.
+const UNIT: u8 = 4;
 
 /// The whole unnamed $DATA of a file of at most `max` bytes, as the ntfs crate reads it.
 ///
@@ -46,12 +51,49 @@ fn read(device: Arc<dyn ReadAt>, id: FileId, max: u64) -> Result<Vec<u8>> {
     let none = || Error::refused(DOING, "it finds no unnamed $DATA");
     let data = file.data(&mut stream, "").ok_or_else(none)?.map_err(library)?;
     let attribute = data.to_attribute().map_err(library)?;
+    if attribute.flags().contains(NtfsAttributeFlags::COMPRESSED) && !attribute.is_resident() {
+        return read_compressed(volume.cluster_size().into(), &attribute, &mut stream, max);
+    }
     let mut value = attribute.value(&mut stream).map_err(library)?;
     if value.len() > max {
         return Err(Error::refused(DOING, format!("it has {} bytes, more than {max}", value.len())));
     }
     let mut content = vec![0; bytes::len_of(value.len())];
     value.read_exact(&mut stream, &mut content).map_err(library)?;
+    Ok(content)
+}
+
+/// The crate leaves compressed bytes as they are: it tells the clusters, and our decoder reads them.
+fn read_compressed(
+    cluster: u64,
+    attribute: &NtfsAttribute<'_, '_>,
+    stream: &mut BufReader<Stream>,
+    max: u64,
+) -> Result<Vec<u8>> {
+    let library = |error: NtfsError| Error::library(DOING, error);
+    let size = attribute.value_length();
+    let value = attribute.value(stream).map_err(library)?;
+    let NtfsAttributeValue::NonResident(value) = value else {
+        return Err(Error::refused(DOING, "its data runs stand in an attribute list"));
+    };
+    if size > max {
+        return Err(Error::refused(DOING, format!("it has {size} bytes, more than {max}")));
+    }
+    let (mut runs, mut vcn) = (Vec::new(), 0_u64);
+    for run in value.data_runs() {
+        let run = run.map_err(library)?;
+        let count = run.allocated_size() / cluster;
+        let lcn = run.data_position().value().map(|place| u64::from(place) / cluster);
+        runs.push(ClusterRun { vcn, lcn, count });
+        vcn = vcn.saturating_add(count);
+    }
+    let device = stream.get_ref().device.clone();
+    let mut content = Vec::new();
+    let units = Units { cluster, exponent: UNIT };
+    units.read(&runs, size, &mut |place, buf| device.read_at(place, buf), &mut |piece| {
+        content.extend_from_slice(piece);
+        Ok(())
+    })?;
     Ok(content)
 }
 

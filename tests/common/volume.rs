@@ -89,7 +89,8 @@ impl Case {
         let folder = tempfile::tempdir().unwrap();
         let volume = folder.path().join("volume.img");
         extract(&self.disk, &volume);
-        let mount = Mount::new(&volume, &folder.path().join("mounted"), if write { "rw" } else { "ro" });
+        let options = if write { "rw,compression" } else { "ro" };
+        let mount = Mount::new(&volume, &folder.path().join("mounted"), options);
         let result = work(&mount.point);
         drop(mount);
         if write {

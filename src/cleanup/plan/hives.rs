@@ -144,6 +144,10 @@ fn edit_one(
     plan: &mut Plan,
 ) -> Result<(Option<Action>, Left), String> {
     let words = |error: Error| error.path(&exam.facts.path).to_string();
+    // One copy in memory at a time: a hive may be half of what the machine has.
+    if let Some(sha256) = exam.sha256 {
+        place.agree(exam.facts.id, sha256, MAX_HIVE).map_err(words)?;
+    }
     let bytes = place.opened.files.read(exam.facts.id, MAX_HIVE).map_err(words)?;
     let before = Some(Sha256::of(&bytes));
     if exam.sha256 != before {
@@ -215,6 +219,7 @@ fn edit_one(
         path: exam.facts.path.clone(),
         id: exam.facts.id,
         extents,
+        compressed: false,
         before,
         changes: kept.into_iter().map(|(change, asked)| (Change::Value(change), asked)).collect(),
         kind: ActionKind::EditHive { edits, expected_tree: expected, problems },
