@@ -249,7 +249,7 @@ pub fn plan(exam: &mut Exam, checks: &[Box<dyn Check + '_>], policy: &Policy, no
     }
     // Everything inert before the first hive is touched, over all installs.
     actions.sort_by_key(|action| !matches!(action.kind, ActionKind::MakeInert));
-    if actions.is_empty() {
+    if actions.is_empty() && plan.unlinks.is_empty() {
         // No session is given up for nothing.
         return Plan { names: plan.names, ..Plan::default() };
     }
