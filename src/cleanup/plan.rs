@@ -156,8 +156,8 @@ impl ConfirmedPlan {
 }
 
 /// Shows the plan to whoever decides.
-pub fn confirm(plan: Plan, decide: &mut dyn FnMut(&Plan) -> bool) -> Result<ConfirmedPlan, Plan> {
-    if decide(&plan) { Ok(ConfirmedPlan(plan)) } else { Err(plan) }
+pub fn confirm(plan: Plan, decide: &mut dyn FnMut(&Plan) -> bool) -> Result<ConfirmedPlan, Box<Plan>> {
+    if decide(&plan) { Ok(ConfirmedPlan(plan)) } else { Err(Box::new(plan)) }
 }
 
 impl Plan {
