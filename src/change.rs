@@ -134,7 +134,8 @@ pub enum FileId {
         /// Sequence number; grows each time the record is reused.
         sequence: u16,
     },
-    /// FAT: where its directory entry stands, and where its data begins.
+    /// FAT: where its directory entry stands, and where its data begins. Both can be given out again after the file was
+    /// deleted, so that a file that a run wrote is asked for its path, size and clusters too.
     Fat {
         /// Byte offset in the volume of its 8.3 directory entry.
         entry: u64,

@@ -132,6 +132,9 @@ pub struct Facts {
     /// File version, four numbers with dots.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_version: Option<String>,
+    /// Which bulletins' fixes the files hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bulletins: Option<Bulletins>,
     /// What became of an inert file's name: `pending`, `stays` or `removed`, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -174,6 +177,20 @@ pub enum PatchState {
     Vulnerable,
     /// It could not be told; counts as open.
     NotEstablished,
+}
+
+/// Whether the files hold the fix of each bulletin that closes the worm's way in or replaces one that does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Bulletins {
+    /// KB823980: the hole of CA-2003-20.
+    #[serde(rename = "MS03-026")]
+    pub ms03_026: PatchState,
+    /// KB824146: further holes of the same service; replaces it.
+    #[serde(rename = "MS03-039")]
+    pub ms03_039: PatchState,
+    /// KB828741: replaces both.
+    #[serde(rename = "MS04-012")]
+    pub ms04_012: PatchState,
 }
 
 /// Whether DCOM answers remote activation.

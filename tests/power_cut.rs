@@ -35,6 +35,9 @@ use cut_disk::{
 };
 use cut_judge::{Files, Judge, Stand, Values, Way, edits_of, files, hivexml, judge_hive, ntfscat, ntfsls};
 
+/// The practice disk of all stories here: its file, and how it is made.
+const PRACTICE: (&str, &[&str]) = ("power-cut.img", &["--files", "10", "--size", "12M"]);
+
 /// A clock that goes on: no two runs begin at the same time.
 fn ticking() -> Timestamp {
     static NOW: AtomicI64 = AtomicI64::new(1_060_000_000);

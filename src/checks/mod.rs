@@ -6,12 +6,13 @@
 mod autostart;
 mod dcom;
 mod packet_filter;
+mod patch;
 mod worm_file;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use crate::change::{Change, HiveRole, ValueData};
+use crate::change::{Change, FileId, HiveRole, ValueData};
 use crate::digest::Digests;
 use crate::finding::{CheckName, Finding};
 use crate::path::{RegPath, WinPath, fold_name};
@@ -19,6 +20,7 @@ use crate::policy::Policy;
 use crate::threat::Signatures;
 use crate::volume::FileFacts;
 use crate::windows::control_set::Select;
+use crate::windows::file_version::FileVersion;
 use crate::windows::install::Identity;
 
 /// What a check wants to know.
@@ -34,6 +36,8 @@ pub struct Wants {
     pub all_programs: bool,
     /// Keys, with all their values.
     pub keys: Vec<KeyWant>,
+    /// Programs whose version is asked for, by their paths below the system root.
+    pub programs: Vec<WinPath>,
 }
 
 /// Keys that a check wants, with all their values. A part of the path that is `*` stands for every subkey there.
@@ -111,6 +115,7 @@ impl Wants {
             all.more_sizes.extend(wants.more_sizes);
             all.all_programs |= wants.all_programs;
             all.keys.extend(wants.keys);
+            all.programs.extend(wants.programs);
         }
         all
     }
@@ -171,6 +176,15 @@ impl KeyEvidence {
     }
 }
 
+/// A program whose version was asked for, and that is there.
+#[derive(Clone, Debug)]
+pub struct ProgramEvidence {
+    /// Its identity; none where the directories could not be searched for it.
+    pub id: Option<FileId>,
+    /// Its version, or why that could not be read.
+    pub version: Result<FileVersion, String>,
+}
+
 /// All that one pass found out about one install. No judgement reads again after it.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
@@ -188,6 +202,8 @@ pub struct Evidence {
     pub mirror: Mirror,
     /// The wanted files.
     pub files: Vec<FileEvidence>,
+    /// The wanted programs that are there, by their paths below the system root.
+    pub programs: BTreeMap<WinPath, ProgramEvidence>,
 }
 
 impl Evidence {
@@ -227,5 +243,6 @@ pub fn all(signatures: &Signatures) -> Vec<Box<dyn Check + '_>> {
         Box::new(worm_file::WormFile { signatures }),
         Box::new(dcom::Dcom),
         Box::new(packet_filter::PacketFilter),
+        Box::new(patch::Patch),
     ]
 }

@@ -2,6 +2,7 @@
 
 use crate::cleanup::Settings;
 use crate::cleanup::inspect::SCAN_AGAIN;
+use crate::cleanup::installers;
 use crate::cleanup::report::{InstallReport, TargetReport};
 use crate::cleanup::verdict::Verdict;
 use crate::finding::{Bearing, DcomState, PatchState};
@@ -34,6 +35,9 @@ pub(super) fn next_steps(target: &TargetReport, settings: &Settings, wrote: bool
         } else if install.hole.patch != PatchState::Fixed {
             add("Start Windows with the network cable still unplugged, or behind a firewall that blocks 69/udp, 135, 139 and 445 tcp and udp, and 4444/tcp.".to_owned());
             add("Install the patch of MS03-026 (KB823980) or a later one that contains it (KB824146, KB828741), then restart.".to_owned());
+        }
+        if !is_back {
+            installers::advice(install).into_iter().for_each(&mut add);
         }
         if install.hole.dcom == DcomState::Off {
             add(format!(

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
 
-use crate::change::{Change, hex_bytes};
+use crate::change::{Change, FileId, hex_bytes};
 use crate::cleanup::discover::Patient;
 use crate::cleanup::inspect::{Exam, Opened};
 use crate::cleanup::plan::{Action, ActionKind, ConfirmedPlan, Content, Plan};
@@ -125,7 +125,7 @@ pub fn store_needs(plan: &Plan, patient: &Patient, exam: &Exam) -> Result<(u64, 
         header.stored.push(StoredFile { name: format!("quarantine/{}", name_of(index)).into(), sha256 });
     }
     let journal = Journal::length(&header, &plan.intents(run_id))?;
-    // The manifest holds an MFT record in hex beside a few names; README and report are small.
+    // The manifest holds an MFT record or directory entries in hex beside a few names; README and report are small.
     let kept = plan.unlinks.iter().filter(|unlink| unlink.keeps_bytes).map(|unlink| unlink.file.digests.size);
     let quarantined = inert().map(|action| action.extents.size).chain(kept);
     let quarantine: u64 = quarantined.map(|size| size + (16 << 10)).sum();
@@ -318,7 +318,8 @@ fn prepare(
         let opened =
             opened.ok_or_else(|| Error::refused("quarantine the file", "its volume was not opened"))?;
         let facts = opened.files.facts(file.id)?.ok_or_else(|| {
-            Error::refused("quarantine the file", "its MFT record is no longer that file").path(&file.path)
+            Error::refused("quarantine the file", "its MFT record or directory entry is no longer that file")
+                .path(&file.path)
         })?;
         let bytes = opened.files.read(file.id, file.digests.size).map_err(|e| e.path(&file.path))?;
         let content = crate::digest::Digests::of(&bytes);
@@ -332,6 +333,11 @@ fn prepare(
             .path(&file.path)
             .hint("the file has changed since it was inspected; scan again"));
         }
+        let record = hex_bytes::encode(&opened.files.record_bytes(file.id)?);
+        let (mft_record, directory_entries) = match file.id {
+            FileId::Ntfs { .. } => (Some(record), None),
+            FileId::Fat { .. } => (None, Some(record)),
+        };
         let entry = Entry {
             name,
             paths: facts.paths,
@@ -341,7 +347,8 @@ fn prepare(
             times: facts.times,
             attributes: facts.attributes,
             streams: facts.streams,
-            mft_record: hex_bytes::encode(&opened.files.record_bytes(file.id)?),
+            mft_record,
+            directory_entries,
         };
         stored.push(run.keep(&entry, &bytes)?);
         quarantine.add(run.id(), &entry.name, bytes);

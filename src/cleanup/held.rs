@@ -21,7 +21,7 @@ use crate::volume::{FileFacts, Storage};
 
 const SECTOR: u64 = 512;
 const UNLINKED: &str = "the run has removed its name, and nothing brings that back";
-const OTHER_FILE: &str = "its MFT record is no longer that file";
+const OTHER_FILE: &str = "its MFT record or directory entry is no longer that file";
 
 /// A run of a store, held against a disk that it belongs to.
 pub struct RunOnDisk {
@@ -179,6 +179,9 @@ impl RunOnDisk {
         let is_compressed =
             self.opened(exam, file).and_then(|opened| compressed::is_compressed(opened, file.id));
         if !is_compressed.is_ok_and(|is_compressed| is_compressed == file.compressed) {
+            return false;
+        }
+        if matches!(file.id, FileId::Fat { .. }) && !matches!(self.same_file(exam, file), Ok(Some(_))) {
             return false;
         }
         let intents = self.journal.intents.iter().filter(|intent| intent.file == index);
@@ -369,10 +372,20 @@ impl RunOnDisk {
         (0..self.journal.header.files.len()).flat_map(|index| self.standings(exam, index)).collect()
     }
 
-    /// What the volume tells of a file that this run wrote; none where its record is another file by now.
+    /// What the volume tells of a file that this run wrote; none where its record or entry is another file by now.
     fn same_file(&self, exam: &Exam, file: &TouchedFile) -> Result<Option<FileFacts>> {
-        let facts = self.opened(exam, file)?.files.facts(file.id)?;
-        Ok(facts.filter(|facts| facts.size == file.size && !facts.is_directory))
+        let files = &self.opened(exam, file)?.files;
+        let facts = files.facts(file.id)?.filter(|facts| facts.size == file.size && !facts.is_directory);
+        Ok(facts.filter(|facts| match file.id {
+            FileId::Ntfs { .. } => true,
+            // No sequence number: a new file may have the same entry and first cluster, hence the path and the chain.
+            FileId::Fat { .. } => {
+                let runs = files.extents(file.id).map(|extents| {
+                    extents.runs.iter().map(|run| (run.place, run.length)).collect::<Vec<_>>()
+                });
+                facts.paths.contains(&file.path) && runs.is_ok_and(|runs| runs == file.runs)
+            }
+        }))
     }
 
     /// The sectors of an inert file that lack their bytes, with all that is needed to give them back; none where it

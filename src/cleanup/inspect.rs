@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::change::{HiveRole, VolumeId};
-use crate::checks::{Check, Evidence, FileEvidence, Wants};
+use crate::checks::{Check, Evidence, FileEvidence, ProgramEvidence, Wants};
 use crate::cleanup::discover::{Patient, Whole};
 use crate::cleanup::hibernation::{self, Asleep};
 use crate::cleanup::hive_file::Replayed;
@@ -20,8 +20,8 @@ use crate::path::{RegPath, WinPath, same_name};
 use crate::volume::{
     Device as _, FileFacts, FileSystem, RawDevice, ReadAt, Recognised, Scan, Window, open_volume, recognise,
 };
-use crate::windows::boot_ini;
 use crate::windows::install::{config_hive, is_user_hive, may_be_hive};
+use crate::windows::{boot_ini, file_version};
 
 mod hives;
 
@@ -32,6 +32,8 @@ pub const MAX_HIVE: u64 = 512 << 20;
 pub(super) const SCAN_AGAIN: &str = "scan again after that";
 /// A boot.ini larger than this is none.
 const MAX_BOOT_INI: u64 = 64 << 10;
+/// A program larger than this is not read for its version: those that are asked for have about 1 MiB.
+const MAX_PROGRAM: u64 = 16 << 20;
 
 /// What inspecting one patient found.
 pub struct Exam {
@@ -180,7 +182,7 @@ fn inspect_volume(
         opened: None,
     };
     match recognised {
-        Recognised::Ntfs => {
+        Recognised::Ntfs | Recognised::Fat { .. } => {
             let member = raid::md(window.as_ref());
             if let Err(error) = inspect_files(&mut exam, recognised, window, checks, sink) {
                 forbid(&mut exam, hibernation::not_established(recognised, &error.to_string()));
@@ -193,10 +195,6 @@ fn inspect_volume(
                 Some(member) => forbid(&mut exam, Some(member.forbids())),
                 None => {}
             }
-        }
-        Recognised::Fat { .. } => {
-            exam.problem =
-                Some("this version does not read FAT volumes; a Windows on it would not be seen".to_owned());
         }
         Recognised::BitLocker => {
             exam.problem = Some(
@@ -238,6 +236,7 @@ fn inspect_files(
     if let Some(why) = volume.unclean_log() {
         exam.state.push(format!("{why}; Windows finishes its work there at the next start; {SCAN_AGAIN}"));
     }
+    exam.state.extend(volume.state_in_words());
     if volume.is_truncated() {
         exam.problem =
             Some("the device ends before the volume does: parts of it could not be read".to_owned());
@@ -299,6 +298,7 @@ fn inspect_files(
             });
         }
         install.read_hives(volume.as_ref(), hives, &wants);
+        install.read_programs(volume.as_ref(), &wants);
         let users: Vec<FileFacts> =
             scan.files.iter().filter(|file| mine(file) && is_user_hive(&file.path)).cloned().collect();
         install.read_user_hives(volume.as_ref(), &users, &wants);
@@ -312,6 +312,7 @@ fn inspect_files(
             }
         }
         install.evidence.files.extend(swept.kept.iter().filter(|file| mine(&file.facts)).cloned());
+        install.notes.extend(install.evidence.identity.contradictions.iter().cloned());
         sink(Event::Install {
             root: install.evidence.root.to_string(),
             product: install.evidence.identity.title(),
@@ -327,6 +328,25 @@ fn inspect_files(
     }
     exam.opened = Some(Opened { files: volume, reader: window });
     Ok(())
+}
+
+impl InstallExam {
+    /// Reads the versions of the wanted programs: those that Windows loads, so by the directories.
+    fn read_programs(&mut self, volume: &dyn FileSystem, wants: &Wants) {
+        for below in &wants.programs {
+            let path = self.evidence.root.join(below.as_str());
+            let (id, version) = match volume.find(&path) {
+                Ok(None) => continue,
+                Ok(Some(facts)) => {
+                    let read = volume.read(facts.id, MAX_PROGRAM);
+                    (Some(facts.id), read.and_then(|bytes| file_version::read(&bytes)))
+                }
+                Err(error) => (None, Err(error)),
+            };
+            let version = version.map_err(|error| error.path(&path).to_string());
+            self.evidence.programs.insert(below.clone(), ProgramEvidence { id, version });
+        }
+    }
 }
 
 /// The one pass over all files: what is wanted by name, and what is found by size or among all programs.

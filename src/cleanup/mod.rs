@@ -11,6 +11,7 @@ pub mod held;
 pub mod hibernation;
 pub mod hive_file;
 pub mod inspect;
+mod installers;
 mod names;
 pub mod plan;
 pub mod remove_now;

@@ -111,6 +111,8 @@ pub struct InstallReport {
     /// Kind of product.
     #[serde(deserialize_with = "Option::deserialize")]
     pub product_type: Option<crate::windows::install::ProductType>,
+    /// ProductSuite; null where it could not be read.
+    pub product_suites: Option<Vec<String>>,
     /// CurrentVersion.
     #[serde(deserialize_with = "Option::deserialize")]
     pub version: Option<String>,
@@ -340,8 +342,9 @@ fn install_report(
     InstallReport {
         volume: VolumeReport::of(volume),
         system_root: install.evidence.root.to_string(),
-        product: identity.product.clone(),
+        product: identity.product_name(),
         product_type: identity.product_type,
+        product_suites: identity.suites.clone(),
         version: identity.version.clone(),
         build: identity.build.clone(),
         service_pack: identity.service_pack,

@@ -33,14 +33,18 @@ pub struct Entry {
     pub id: FileId,
     /// Digests and size of the original bytes.
     pub content: Digests,
-    /// Times of creation, change, MFT change and access, as FILETIME.
+    /// Times of creation, change, MFT change (NTFS) and access, as FILETIME: UTC on NTFS, the clock on the wall on FAT.
     pub times: [u64; 4],
-    /// File attributes of $STANDARD_INFORMATION.
+    /// File attributes of $STANDARD_INFORMATION or the directory entry.
     pub attributes: u32,
     /// Names of its other data streams, which stay on the disk.
     pub streams: Vec<String>,
-    /// The whole MFT record as it was, in hex: names, times, and where its security descriptor stands.
-    pub mft_record: String,
+    /// NTFS: the whole MFT record as it was, in hex: names, times, and where its security descriptor stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mft_record: Option<String>,
+    /// FAT: its directory entries as they were, in hex, those of the long name first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory_entries: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -192,7 +196,8 @@ mod tests {
             times: [0; 4],
             attributes: 0x20,
             streams: Vec::new(),
-            mft_record: String::new(),
+            mft_record: None,
+            directory_entries: None,
         }
     }
 

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Extents, FlagSector, Name, NtfsVolume, ReadAt, Recognised};
+use super::{Extents, FatVolume, FlagSector, Name, NtfsVolume, ReadAt, Recognised};
 use crate::change::{FileId, VolumeId};
 use crate::error::{Error, Result};
 use crate::path::WinPath;
@@ -67,9 +67,10 @@ pub struct FileFacts {
     pub initialised: u64,
     /// Where the unnamed $DATA is.
     pub storage: Storage,
-    /// Attributes (read-only 1, hidden 2, system 4 and so on) of $STANDARD_INFORMATION.
+    /// Attributes (read-only 1, hidden 2, system 4 and so on) of $STANDARD_INFORMATION or the directory entry.
     pub attributes: u32,
-    /// Created, modified, record changed, accessed: units of 100 ns since 1601.
+    /// Created, modified, record changed, accessed: units of 100 ns since 1601, in UTC on NTFS, and on FAT as the clock
+    /// on the wall showed it (no record changed: 0; a day alone as accessed).
     pub times: [u64; 4],
     /// Names of its other $DATA streams.
     pub streams: Vec<String>,
@@ -118,6 +119,11 @@ pub trait FileSystem: Send + Sync {
     /// clean, or there is no log.
     fn unclean_log(&self) -> Option<String> {
         None
+    }
+
+    /// What else is particular about how the volume was left, in words; it may read for that.
+    fn state_in_words(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Whether the device ends before the volume does: a truncated image, or a partition table that is wrong.
@@ -195,7 +201,7 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     /// Refused where it cannot be turned raw, in words.
     fn dirty_flag(&self) -> Result<Vec<FlagSector>> {
-        Err(Error::refused("find the dirty flag", "this version does not turn it on this file system"))
+        Err(Error::refused("mount the volume", "this version removes no names and keeps no store on FAT"))
     }
 
     /// Bytes that are free, and MFT records that are free and were written before, so that a new file takes one of them.
@@ -221,6 +227,7 @@ pub trait FileSystem: Send + Sync {
 pub fn open_volume(device: Arc<dyn ReadAt>, recognised: Recognised) -> Result<Box<dyn FileSystem>> {
     match recognised {
         Recognised::Ntfs => Ok(Box::new(NtfsVolume::open(device)?)),
+        Recognised::Fat { .. } => Ok(Box::new(FatVolume::open(device)?)),
         other => Err(Error::refused("open the volume", format!("{other} is not read by this version"))),
     }
 }

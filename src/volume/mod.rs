@@ -15,6 +15,7 @@ mod compressed;
 mod data;
 mod directory;
 mod extents;
+mod fat;
 mod file_system;
 mod flag;
 mod in_use;
@@ -31,12 +32,14 @@ mod raw;
 mod recognise;
 mod record;
 mod second;
+mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
 pub use extents::{Extents, Run};
+pub use fat::FatVolume;
 pub use file_system::{Candidate, FileFacts, FileSystem, Scan, Storage, open_volume};
 pub use flag::FlagSector;
 pub use in_use::{Roots, refuse_in_use, refuse_in_use_at};

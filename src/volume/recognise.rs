@@ -1,8 +1,8 @@
 //! What a volume's first sector says it is. Sources: Microsoft's FAT specification (fatgen103) 3.1 to 3.5, the
 //! Linux-NTFS documentation of $Boot, libbde's documentation of BitLocker's volume header.
 
-use super::bytes::{self, u8_at, u16_at, u32_at, u64_at};
-use super::{ReadAt, SECTOR};
+use super::bytes::{self, u8_at, u16_at, u64_at};
+use super::{ReadAt, SECTOR, fat};
 use crate::error::{Error, Result};
 
 /// What the first sector of a volume says.
@@ -37,10 +37,8 @@ pub enum FatKind {
 impl std::fmt::Display for Recognised {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::Fat { kind } => return kind.fmt(f),
             Self::Ntfs => "NTFS",
-            Self::Fat { kind: FatKind::Fat12 } => "FAT12",
-            Self::Fat { kind: FatKind::Fat16 } => "FAT16",
-            Self::Fat { kind: FatKind::Fat32 } => "FAT32",
             Self::BitLocker => "encrypted by BitLocker",
             Self::Empty => "empty",
             Self::Unknown => "no file system that we know",
@@ -74,7 +72,7 @@ pub(crate) fn recognise_sector(sector: &[u8]) -> Recognised {
     if oem == b"NTFS    " && Geometry::of(sector).is_ok() {
         return Recognised::Ntfs;
     }
-    fat_kind(sector).map_or(Recognised::Unknown, |kind| Recognised::Fat { kind })
+    fat::Geometry::of(sector).map_or(Recognised::Unknown, |fat| Recognised::Fat { kind: fat.kind })
 }
 
 /// What an NTFS boot sector says, checked against itself. Sizes in bytes.
@@ -136,50 +134,4 @@ impl Geometry {
         }
         Ok(Self { sector: bytes_per_sector, cluster, size, mft, record, serial: wide(72) })
     }
-}
-
-/// Which FAT the BPB describes, if it describes one without contradiction.
-fn fat_kind(sector: &[u8]) -> Option<FatKind> {
-    let jump = u8_at(sector, 0)?;
-    let per_sector = u32::from(u16_at(sector, 11)?);
-    let per_cluster = u32::from(u8_at(sector, 13)?);
-    let reserved = u32::from(u16_at(sector, 14)?);
-    let fats = u32::from(u8_at(sector, 16)?);
-    let root_entries = u32::from(u16_at(sector, 17)?);
-    let media = u8_at(sector, 21)?;
-    let sane = (jump == 0xeb || jump == 0xe9)
-        && per_sector.is_power_of_two()
-        && (512..=4096).contains(&per_sector)
-        && per_cluster.is_power_of_two()
-        && reserved != 0
-        && (1..=2).contains(&fats)
-        && (media == 0xf0 || media >= 0xf8);
-    if !sane {
-        return None;
-    }
-    let first_nonzero = |narrow: u16, wide: u32| if narrow != 0 { u32::from(narrow) } else { wide };
-    let total = first_nonzero(u16_at(sector, 19)?, u32_at(sector, 32)?);
-    let narrow_fat = u16_at(sector, 22)?;
-    let fat_length = first_nonzero(narrow_fat, u32_at(sector, 36)?);
-    let root_sectors = (root_entries * 32).div_ceil(per_sector);
-    let data = reserved.checked_add(fats.checked_mul(fat_length)?)?.checked_add(root_sectors)?;
-    let clusters = total.checked_sub(data)? / per_cluster;
-    if fat_length == 0 || clusters == 0 {
-        return None;
-    }
-    let kind = match clusters {
-        _ if narrow_fat == 0 => FatKind::Fat32,
-        ..4085 => FatKind::Fat12,
-        4085..65525 => FatKind::Fat16,
-        _ => FatKind::Fat32,
-    };
-    // The FAT must have room for its clusters, and FAT32 has no fixed root directory.
-    let bits: u64 = match kind {
-        FatKind::Fat12 => 12,
-        FatKind::Fat16 => 16,
-        FatKind::Fat32 => 32,
-    };
-    let room = u64::from(fat_length) * u64::from(per_sector) * 8 / bits;
-    let consistent = room >= u64::from(clusters) && (kind == FatKind::Fat32) == (root_entries == 0);
-    consistent.then_some(kind)
 }

@@ -4,7 +4,7 @@
 //! It does not do the work itself since it cannot follow an MFT whose runs stand in an attribute list, and fails in the
 //! directories of volumes with 64 KiB clusters (0.4.0). Files are asked for by their record, so neither matters here.
 
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::BufReader;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use ::ntfs::{Ntfs, NtfsAttribute, NtfsAttributeFlags, NtfsError, NtfsReadSeek as
 
 use super::compressed::Units;
 use super::record::ClusterRun;
+use super::stream::Stream;
 use super::{ReadAt, bytes};
 use crate::change::FileId;
 use crate::error::{Error, Result};
@@ -36,7 +37,7 @@ fn read(device: Arc<dyn ReadAt>, id: FileId, max: u64) -> Result<Vec<u8>> {
     let FileId::Ntfs { record, sequence } = id else {
         return Err(Error::refused(DOING, format!("{id} is no file of an NTFS volume")));
     };
-    let mut stream = BufReader::new(Stream { device, at: 0 });
+    let mut stream = BufReader::new(Stream::new(device));
     let volume = Ntfs::new(&mut stream).map_err(library)?;
     let file = volume.file(&mut stream, record).map_err(library)?;
     if file.sequence_number() != sequence {
@@ -87,7 +88,7 @@ fn read_compressed(
         runs.push(ClusterRun { vcn, lcn, count });
         vcn = vcn.saturating_add(count);
     }
-    let device = stream.get_ref().device.clone();
+    let device = stream.get_ref().device().clone();
     let mut content = Vec::new();
     let units = Units { cluster, exponent: UNIT };
     units.read(&runs, size, &mut |place, buf| device.read_at(place, buf), &mut |piece| {
@@ -95,33 +96,4 @@ fn read_compressed(
         Ok(())
     })?;
     Ok(content)
-}
-
-/// A [`ReadAt`] as a stream.
-struct Stream {
-    device: Arc<dyn ReadAt>,
-    at: u64,
-}
-
-impl Read for Stream {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let rest = self.device.size().saturating_sub(self.at);
-        let length = buf.len().min(usize::try_from(rest).unwrap_or(usize::MAX));
-        let Some(part) = buf.get_mut(..length) else { return Ok(0) };
-        self.device.read_at(self.at, part).map_err(io::Error::other)?;
-        self.at += bytes::len64(length);
-        Ok(length)
-    }
-}
-
-impl Seek for Stream {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-            SeekFrom::End(by) => self.device.size().checked_add_signed(by),
-        };
-        self.at = at.ok_or_else(|| io::Error::other("a place before the beginning"))?;
-        Ok(self.at)
-    }
 }

@@ -42,3 +42,27 @@ impl Select {
         self.default.map(|number| Self::path(number).join(below))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_set_that_matters_is_named_once() {
+        let sets = |current, default| {
+            let select = Select { current, default };
+            select.sets().map(|set| set.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(sets(Some(1), Some(1)), ["ControlSet001"]);
+        assert_eq!(sets(Some(1), Some(2)), ["ControlSet001", "ControlSet002"]);
+        assert_eq!(sets(None, Some(2)), ["ControlSet002"]);
+        assert_eq!(sets(Some(2), None), ["ControlSet002"]);
+        assert!(sets(None, None).is_empty());
+        assert_eq!(Select::path(12).as_str(), "ControlSet012");
+        let select = Select { current: Some(1), default: Some(2) };
+        assert_eq!(
+            select.in_default("Control\\Windows"),
+            Some(RegPath::new("ControlSet002\\Control\\Windows"))
+        );
+    }
+}

@@ -5,6 +5,7 @@ pub mod boot_ini;
 pub mod command_line;
 pub mod control_set;
 pub mod event_log;
+pub mod file_version;
 pub mod install;
 pub mod own_files;
 pub mod pending;

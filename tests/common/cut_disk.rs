@@ -24,15 +24,15 @@ pub(crate) struct Practice {
     pub(crate) path: PathBuf,
 }
 
-/// Made once a process by tools that are not ours.
+/// Made once a process by tools that are not ours: the name of its file and its options stand in each topic.
 pub(crate) fn practice() -> &'static Practice {
     static DISK: OnceLock<Practice> = OnceLock::new();
     DISK.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         // What a static holds is never dropped, so not in a folder of its own that would stay behind.
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("power-cut.img");
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(crate::PRACTICE.0);
         let mut make = Command::new(root.join("scripts/make-practice-disk"));
-        make.arg(&path).args(["--files", "10", "--size", "12M"]).current_dir(root);
+        make.arg(&path).args(crate::PRACTICE.1).current_dir(root);
         let output = make.output().unwrap();
         assert!(output.status.success(), "{make:?}: {}", String::from_utf8_lossy(&output.stderr));
         Practice { bytes: std::fs::read(&path).unwrap(), path }

@@ -16,7 +16,7 @@ use deblast::hive::tree::{actual_tree, expected_tree};
 use deblast::path::WinPath;
 use deblast::store::Store;
 use deblast::store::journal::{Journal, Loaded};
-use deblast::volume::{Extents, FileSystem as _, NtfsVolume, Window};
+use deblast::volume::{Extents, Window, open_volume, recognise};
 use regf::hive::{RegistryHive, RegistryKey};
 
 use crate::cut_disk::{Overlay, SECTOR, Snapshot, partition, practice, read, reader};
@@ -98,8 +98,9 @@ pub(crate) struct Files {
 
 pub(crate) fn files() -> Files {
     let (start, size) = partition(&practice().bytes);
-    let volume = NtfsVolume::open(std::sync::Arc::new(Window::new(reader(&Overlay::new()), start, size)));
-    let volume = volume.unwrap();
+    let window = Window::new(reader(&Overlay::new()), start, size);
+    let recognised = recognise(&window).unwrap();
+    let volume = open_volume(std::sync::Arc::new(window), recognised).unwrap();
     let find = |path: &str| {
         let facts = volume.find(&WinPath::new(&path.replace('/', r"\"))).unwrap().unwrap();
         volume.extents(facts.id).unwrap()
