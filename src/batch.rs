@@ -63,7 +63,7 @@ pub fn execute(options: &Options) -> Result<u8> {
         yes
     };
     if matches!(options.task, Task::ListRuns) {
-        if !settings.store.root().is_dir() {
+        if !settings.store.is_on_patient() && !settings.store.root().is_dir() {
             return Err(Error::refused("list the runs", "there is no such store")
                 .device(settings.store.root())
                 .hint("give the folder that the runs were recorded in with --store"));
@@ -175,6 +175,9 @@ fn decide(ask: Ask, progress: Progress, plain: bool, (disk, question): (&str, &Q
             text.push_str(&format!("\nThe plan for {disk}:\n"));
             plan.changes()
                 .for_each(|change| text.push_str(&format!("  {}\n", printable(&change.to_string()))));
+            plan.unlinks
+                .iter()
+                .for_each(|unlink| text.push_str(&format!("  {}\n", printable(&unlink.in_words()))));
             plan.notes.iter().for_each(|note| text.push_str(&format!("  note: {}\n", printable(note))));
         }
         Question::Undo(undo) | Question::TakeBackFirst(undo) => {

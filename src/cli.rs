@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::cleanup::Which;
 use crate::cleanup::undo::Only;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::policy::{Dcom, Hibernation, PacketFilter, Policy, Remove, RestorePoints, Suspects};
 use crate::store::Store;
 
@@ -68,7 +68,7 @@ enum Command {
         /// What to do with copies of a worm in System Restore
         #[arg(long, value_enum, default_value_t)]
         restore_points: RestorePointsArg,
-        /// How the name of an inert file goes away: by Windows at its next start, now (not built yet), or never
+        /// How the name of an inert file goes away: by Windows at its next start, now (the volume is mounted by ntfs-3g), or never
         #[arg(long, value_enum, default_value_t)]
         remove: RemoveArg,
         /// A hibernated Windows on the disk: write nothing (refuse), or give up its session and what was not saved in it (discard)
@@ -150,7 +150,7 @@ struct Consent {
 
 #[derive(Debug, ClapArgs)]
 struct StoreArg {
-    /// Where the record of the run is kept, never on the target; undo needs it [default: /var/lib/deblast, or ~/.local/state/deblast when not root]
+    /// Where the record of the run is kept; undo needs it. Never on the target, unless this is `disk`: then on the patient's own volume [default: /var/lib/deblast, or ~/.local/state/deblast when not root]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
 }
@@ -187,10 +187,10 @@ choice!(SuspectsArg => Suspects {
     #[default] Leave => Suspects::Leave,
     Quarantine => Suspects::Quarantine,
 });
-choice!(RemoveArg => Option<Remove> {
-    #[default] AtBoot => Some(Remove::AtBoot),
-    Now => None,
-    Never => Some(Remove::Never),
+choice!(RemoveArg => Remove {
+    #[default] AtBoot => Remove::AtBoot,
+    Now => Remove::Now,
+    Never => Remove::Never,
 });
 choice!(HibernationArg => Hibernation {
     #[default] Refuse => Hibernation::Refuse,
@@ -338,18 +338,13 @@ impl Args {
                 options.take_common(common);
                 options.take_consent(&consent);
                 options.take_store(store)?;
-                let remove = remove.meaning().ok_or_else(|| {
-                    Error::refused("remove names now", "this version does not mount a patient's volume").hint(
-                        "use --remove at-boot (Windows deletes the name at its next start) or --remove never",
-                    )
-                })?;
                 options.policy = Policy {
                     dcom: dcom.meaning(),
                     packet_filter: packet_filter.meaning(),
                     companions,
                     restore_points: restore_points.meaning(),
                     suspects: suspects.meaning(),
-                    remove,
+                    remove: remove.meaning(),
                     hibernation: hibernation.meaning(),
                 };
             }
@@ -399,11 +394,9 @@ impl Options {
     fn take_store(&mut self, store: StoreArg) -> Result<()> {
         let Some(path) = store.store else { return Ok(()) };
         if path.as_os_str() == "disk" {
-            return Err(Error::refused(
-                "keep the record on the patient's disk",
-                "this version does not mount a patient's volume",
-            )
-            .hint("give a folder on another disk or stick; ./disk names a folder of that name"));
+            self.store = Store::on_patient();
+            self.store_named = true;
+            return Ok(());
         }
         self.store = Store::at(path);
         self.store_named = true;
@@ -488,16 +481,16 @@ mod tests {
         ] {
             assert_eq!(resolve(words).unwrap().unwrap().progress, progress, "{words:?}");
         }
+        let now = resolve(&["clean", "--remove", "now", "x"]).unwrap().unwrap();
+        assert_eq!(now.policy.remove, Remove::Now);
         let undo = resolve(&["undo", "x", "--only", "protection"]).unwrap().unwrap();
         assert!(matches!(undo.task, Task::Undo { which: Which::Last, only: Only::Protection }));
     }
 
     #[test]
     fn what_is_not_there_yet_is_refused_in_words() {
-        let now = resolve(&["clean", "--remove", "now", "x"]).unwrap_err().to_string();
-        assert!(now.contains("--remove at-boot"), "{now}");
-        let disk = resolve(&["clean", "--store", "disk", "x"]).unwrap_err().to_string();
-        assert!(disk.contains("another disk or stick"), "{disk}");
+        let disk = resolve(&["clean", "--store", "disk", "x"]).unwrap().unwrap();
+        assert!(disk.store.is_on_patient());
         assert!(Args::try_parse_from(["deblast", "clean", "--yes", "--dry-run", "x"]).is_err());
     }
 }

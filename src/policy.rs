@@ -59,6 +59,8 @@ pub enum Remove {
     /// Windows deletes it at its next start (PendingFileRenameOperations).
     #[default]
     AtBoot,
+    /// The volume is mounted read-write and the name unlinked, where that can be done; else as at boot.
+    Now,
     /// The inert file stays.
     Never,
 }

@@ -271,18 +271,25 @@ fn volume_of(disk: &[u8]) -> &[u8] {
 }
 
 impl Two {
-    /// The first volume made by mkntfs and filled through a mount.
-    fn new(head: &[u8]) -> Option<Self> {
+    /// The first volume made by mkntfs and filled through a mount; or made by mkfs.fat and filled by mcopy.
+    fn new(head: &[u8], fat32: bool) -> Option<Self> {
         let second = volume_of(&common::practice(&["--files", "60", "--size", "16M"])?).to_vec();
         let folder = tempfile::tempdir().unwrap();
         let image = folder.path().join("first.img");
-        let sectors = 16_065 - 63;
+        let sectors = if fat32 { 80_325 - 63 } else { 16_065 - 63 };
         fs::write(&image, vec![0; sectors * SECTOR]).unwrap();
-        judge(
-            Command::new("/usr/sbin/mkntfs")
-                .args(["-F", "-Q", "-q", "-p", "63", "-H", "255", "-S", "63", "-s", "512"])
-                .arg(&image),
-        );
+        if fat32 {
+            judge(Command::new("/usr/sbin/mkfs.fat").args(["-F", "32", "-s", "1", "-h", "63"]).arg(&image));
+            let file = folder.path().join(HIBERNATION);
+            fs::write(&file, hibernation_file(head)).unwrap();
+            judge(Command::new("mcopy").arg("-i").arg(&image).arg(&file).arg("::"));
+        } else {
+            judge(
+                Command::new("/usr/sbin/mkntfs")
+                    .args(["-F", "-Q", "-q", "-p", "63", "-H", "255", "-S", "63", "-s", "512"])
+                    .arg(&image),
+            );
+        }
         let mut disk = common::practice(&["--files", "60", "--size", "16M"]).unwrap()[..START].to_vec();
         disk.extend(fs::read(&image).unwrap());
         let start = disk.len();
@@ -293,7 +300,7 @@ impl Two {
             entry.extend(number(count));
             entry
         };
-        disk[446..462].copy_from_slice(&entry(7, START, start - START));
+        disk[446..462].copy_from_slice(&entry(if fat32 { 0x0c } else { 7 }, START, start - START));
         disk[462..478].copy_from_slice(&entry(7, start, second.len()));
         disk.extend_from_slice(&second);
         let hidden = u32::try_from(start / SECTOR).unwrap().to_le_bytes();
@@ -303,7 +310,9 @@ impl Two {
         let volumes = [START..start, start..disk.len()];
         let mut case = Case::of(disk);
         // The helper mounts the volume at sector 63, which is the first.
-        case.mounted(true, |root| fs::write(root.join(HIBERNATION), hibernation_file(head)).unwrap());
+        if !fat32 {
+            case.mounted(true, |root| fs::write(root.join(HIBERNATION), hibernation_file(head)).unwrap());
+        }
         case.settle();
         Some(Self { case, volumes })
     }
@@ -318,24 +327,26 @@ impl Two {
 
 #[test]
 fn a_live_file_on_one_volume_keeps_the_other_from_being_written() {
-    let Some(two) = Two::new(b"hibr") else { return };
-    refused(&two.case, &[], &["is hibernated", "--hibernation discard"]);
-    let ran = two.case.clean(&["--hibernation", "discard"]).exits(0);
-    ran.require(two.worm().iter().all(|&byte| byte == 0), "an inert worm on the second volume");
-    let journal = Journal::read(&two.case.runs()[0]);
-    assert!(two.volumes[0].contains(&journal.intents[0].place), "the session first");
-    assert!(journal.intents[1..].iter().all(|intent| two.volumes[1].contains(&intent.place)));
-    assert!(changed_sectors(&two.case.original, &two.case.bytes()).is_subset(&journal.sectors()));
-    let ran = two.case.undo(&[]).exits(0);
-    two.case.must_be_as_at_first(&ran);
-    let Some(two) = Two::new(&[0; 4096]) else { return };
-    two.case.clean(&[]).exits(0);
+    for fat32 in [false, true] {
+        let Some(two) = Two::new(b"hibr", fat32) else { return };
+        refused(&two.case, &[], &["is hibernated", "--hibernation discard"]);
+        let ran = two.case.clean(&["--hibernation", "discard"]).exits(0);
+        ran.require(two.worm().iter().all(|&byte| byte == 0), "an inert worm on the second volume");
+        let journal = Journal::read(&two.case.runs()[0]);
+        assert!(two.volumes[0].contains(&journal.intents[0].place), "the session first");
+        assert!(journal.intents[1..].iter().all(|intent| two.volumes[1].contains(&intent.place)));
+        assert!(changed_sectors(&two.case.original, &two.case.bytes()).is_subset(&journal.sectors()));
+        let ran = two.case.undo(&[]).exits(0);
+        two.case.must_be_as_at_first(&ran);
+        let Some(two) = Two::new(&[0; 4096], fat32) else { return };
+        two.case.clean(&[]).exits(0);
+    }
 }
 
 /// A volume of the disk that may hold a live file, and cannot be asked.
 #[test]
 fn what_cannot_be_asked_whether_it_sleeps_is_refused() {
-    let Some(two) = Two::new(&[0; 4096]) else { return };
+    let Some(two) = Two::new(&[0; 4096], false) else { return };
     let disk = two.case.original.clone();
     let start = two.volumes[0].start;
     // BitLocker: its boot sector, by what blkid calls it.
@@ -371,21 +382,28 @@ impl Loop {
             return None;
         }
         let own = Self(node);
-        for _ in 0..50 {
-            if fs::metadata(own.part(2)).is_ok() {
-                return Some(own);
+        let name = own.0.trim_start_matches("/dev/").to_owned();
+        // A kernel that is asked while somebody else looks at the device reads no partitions: it is asked again.
+        for _ in 0..100 {
+            if fs::metadata(format!("/sys/class/block/{name}p2")).is_ok() {
+                break;
             }
+            let _ = Command::new("/usr/sbin/blockdev").args(["--rereadpt", &own.0]).output();
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
+        if fs::metadata(own.part(2)).is_ok() {
+            return Some(own);
+        }
         // Where no udev runs, sysfs tells the numbers and the nodes are made by hand.
-        let name = own.0.trim_start_matches("/dev/").to_owned();
         for number in [1, 2] {
             let dev = fs::read_to_string(format!("/sys/class/block/{name}p{number}/dev")).ok();
             let Some((major, minor)) = dev.as_deref().and_then(|dev| dev.trim().split_once(':')) else {
                 common::skip("this kernel makes no partitions of loop devices");
                 return None;
             };
-            judge(Command::new("mknod").args([&own.part(number), "b", major, minor]));
+            if fs::metadata(own.part(number)).is_err() {
+                judge(Command::new("mknod").args([&own.part(number), "b", major, minor]));
+            }
         }
         Some(own)
     }
@@ -413,7 +431,7 @@ fn on_node(case: &Case, words: &[&str], node: &str) -> Ran {
 
 #[test]
 fn the_other_partitions_of_a_partitions_disk_are_asked() {
-    let Some(two) = Two::new(b"hibr") else { return };
+    let Some(two) = Two::new(b"hibr", false) else { return };
     let Some(node) = Loop::of(&two.case) else { return };
     for options in [&[][..], &["--hibernation", "discard"]] {
         let words = [&["clean", "--yes", "--json"], options].concat();
@@ -432,7 +450,7 @@ fn the_other_partitions_of_a_partitions_disk_are_asked() {
 
 #[test]
 fn a_machine_asleep_on_another_disk_is_told_and_stops_nothing() {
-    let (Some(two), Some(other)) = (Two::new(&[0; 4096]), Two::new(b"hibr")) else { return };
+    let (Some(two), Some(other)) = (Two::new(&[0; 4096], false), Two::new(b"hibr", false)) else { return };
     let (Some(node), Some(sleeper)) = (Loop::of(&two.case), Loop::of(&other.case)) else { return };
     let mut command =
         two.case.command(&["clean", "--yes", "--json", "--signatures", common::PRACTICE, "--store"]);

@@ -43,6 +43,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustix", &["disk", "store", "volume"]),
     ("sha1", &["digest"]),
     ("sha2", &["digest"]),
+    ("signal_hook", &["volume"]),
 ];
 
 #[test]

@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
 
-use crate::change::{FileId, hex_bytes};
+use crate::change::{Change, FileId, hex_bytes};
 use crate::cleanup::discover::Patient;
 use crate::cleanup::inspect::{Exam, Opened};
 use crate::cleanup::plan::{Action, ActionKind, ConfirmedPlan, Content, Plan};
+use crate::cleanup::remove_now::Unlink;
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
 use crate::store::journal::{
-    Header, Journal, OpenJournal, RecordedChange, RunKind, SCHEMA, StoredFile, TouchedFile,
+    Header, Journal, OpenJournal, RecordedChange, RunKind, SCHEMA, StoredFile, TouchedFile, UnlinkedFile,
 };
 use crate::store::quarantine::{Entry, Quarantine, name_of};
 use crate::store::{RunFolder, Store};
@@ -42,13 +43,20 @@ pub struct Record<'a> {
     pub now: Timestamp,
     /// Whether there is room for backups of the hives.
     pub backups: bool,
+    /// Puts the run's folder where it is to stay, before the first write.
+    pub publish: Option<Publish<'a>>,
 }
+
+/// See [`Record`].
+pub type Publish<'a> = &'a dyn Fn(&RunFolder) -> Result<()>;
 
 /// How far a failed run got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reached {
     /// No byte of the disk was written.
     Nothing,
+    /// Nothing was written but the store on the patient's own disk.
+    Stored,
     /// What was written has been taken back.
     TakenBack,
     /// Some of it stands; the journal names it, and the next run takes it back first.
@@ -111,14 +119,16 @@ pub fn store_needs(plan: &Plan, patient: &Patient, exam: &Exam) -> Result<(u64, 
     let run_id = "0000-00000000-000000";
     let mut header = header(plan, patient, run_id, RunKind::Clean, now);
     let inert = || plan.actions.iter().filter(|action| matches!(action.kind, ActionKind::MakeInert));
-    for index in 0..=inert().count() {
+    for index in 0..=inert().count() + plan.unlinks.len() {
         // Digests and names have the same length whatever they hold.
         let sha256 = crate::digest::Sha256::of(b"");
         header.stored.push(StoredFile { name: format!("quarantine/{}", name_of(index)).into(), sha256 });
     }
     let journal = Journal::length(&header, &plan.intents(run_id))?;
     // The manifest holds an MFT record or directory entries in hex beside a few names; README and report are small.
-    let quarantine: u64 = inert().map(|action| action.extents.size + (16 << 10)).sum();
+    let kept = plan.unlinks.iter().filter(|unlink| unlink.keeps_bytes).map(|unlink| unlink.file.digests.size);
+    let quarantined = inert().map(|action| action.extents.size).chain(kept);
+    let quarantine: u64 = quarantined.map(|size| size + (16 << 10)).sum();
     let without = journal + quarantine + (256 << 10);
     let backups: u64 = backup_sources(plan, exam).map(|(_, _, size)| size + (4 << 10)).sum();
     Ok((without, without + backups))
@@ -148,9 +158,23 @@ fn header(plan: &Plan, patient: &Patient, run_id: &str, kind: RunKind, now: Time
         volumes: plan.volumes.clone(),
         files: plan.journalled().map(touched).collect(),
         changes: changes.collect(),
+        unlinks: unlinked_files(plan),
         stored: Vec::new(),
         ready_at: 0,
     }
+}
+
+/// What a journal says of the names that are removed. Bytes that go with their name are in the quarantine behind those
+/// of the files that are written.
+fn unlinked_files(plan: &Plan) -> Vec<UnlinkedFile> {
+    let first = plan.journalled().count();
+    let unlinked = |(index, unlink): (usize, &Unlink)| UnlinkedFile {
+        volume: unlink.volume,
+        file: unlink.file.clone(),
+        paths: unlink.paths.clone(),
+        kept: unlink.keeps_bytes.then(|| name_of(first + index)),
+    };
+    plan.unlinks.iter().enumerate().map(unlinked).collect()
 }
 
 /// The hives that the plan edits and their logs: where, under which name, how large.
@@ -192,16 +216,23 @@ pub fn apply(
         return Err(nothing(Error::refused("write the disk", why).device(&patient.disk.path)));
     }
     prove(plan, exam, sink).map_err(nothing)?;
-    let run = match plan.journalled().next() {
-        Some(_) => Some(record.store.begin(record.now).map_err(nothing)?),
-        None => None,
+    let run = match plan.journalled().next().is_some() || !plan.unlinks.is_empty() {
+        true => Some(record.store.begin(record.now).map_err(nothing)?),
+        false => None,
     };
+    let mut published = false;
     let mut staged = || -> Result<_> {
         let mut journal = None;
         if let Some(run) = &run {
             let mut header = header(plan, patient, run.id(), record.kind.clone(), record.now);
             header.stored = prepare(plan, exam, run, record.backups, &mut quarantine)?;
             journal = Some(Journal::create(&run.journal_path(), &header, &plan.intents(run.id()))?);
+            if let Some(publish) = record.publish {
+                published = true;
+                publish(run)?;
+                // Nothing of the plan may have moved.
+                prove(plan, exam, sink)?;
+            }
             sink(Event::StoreReady { folder: run.path().to_owned() });
         }
         Ok((journal, batches(plan, run.as_ref().map_or("", RunFolder::id), &quarantine)?))
@@ -210,6 +241,10 @@ pub fn apply(
         Ok((journal, batches)) => execute(patient, &batches, sink).map(|()| journal),
         Err(error) => Err(nothing(error)),
     };
+    let outcome = outcome.map_err(|failure| match failure.reached {
+        Reached::Nothing if published => Failure { reached: Reached::Stored, ..failure },
+        _ => failure,
+    });
     match (outcome, run) {
         (Ok(journal), run) => Ok(Applied { record: run.zip(journal) }),
         (Err(failure), Some(run)) if failure.reached == Reached::Nothing => {
@@ -268,40 +303,46 @@ fn prepare(
         }
         stored.push(run.back_up(&name, &mut |take| opened.files.read_pieces(facts.id, take))?);
     }
-    for (index, action) in plan.journalled() {
-        if !matches!(action.kind, ActionKind::MakeInert) {
-            continue;
-        }
-        let opened = exam.volumes.get(action.exam_volume).and_then(|volume| volume.opened.as_ref());
+    let inert = plan.journalled().filter(|(_, action)| matches!(action.kind, ActionKind::MakeInert));
+    let inert = inert.flat_map(|(index, action)| {
+        let files = action.changes.iter().filter_map(|(change, _)| match change {
+            Change::File(file) => Some(file),
+            Change::Value(_) | Change::Hibernation(_) => None,
+        });
+        files.map(move |file| (name_of(index), action.exam_volume, file))
+    });
+    let unlinked = plan.unlinks.iter().zip(unlinked_files(plan));
+    let unlinked = unlinked.filter_map(|(unlink, file)| Some((file.kept?, unlink.exam_volume, &unlink.file)));
+    for (name, exam_volume, file) in inert.chain(unlinked) {
+        let opened = exam.volumes.get(exam_volume).and_then(|volume| volume.opened.as_ref());
         let opened =
             opened.ok_or_else(|| Error::refused("quarantine the file", "its volume was not opened"))?;
-        let facts = opened.files.facts(action.id)?.ok_or_else(|| {
+        let facts = opened.files.facts(file.id)?.ok_or_else(|| {
             Error::refused("quarantine the file", "its MFT record or directory entry is no longer that file")
-                .path(&action.path)
+                .path(&file.path)
         })?;
-        let bytes = opened.files.read(action.id, action.extents.size).map_err(|e| e.path(&action.path))?;
+        let bytes = opened.files.read(file.id, file.digests.size).map_err(|e| e.path(&file.path))?;
         let content = crate::digest::Digests::of(&bytes);
-        if action.before != Some(content.sha256) {
-            let wanted = action.before.map(|digest| digest.to_string()).unwrap_or_default();
+        if file.digests.sha256 != content.sha256 {
             return Err(Error::mismatch(
                 "quarantine the file",
                 0,
-                format!("SHA-256 {wanted}"),
+                format!("SHA-256 {}", file.digests.sha256),
                 content.sha256.to_string(),
             )
-            .path(&action.path)
+            .path(&file.path)
             .hint("the file has changed since it was inspected; scan again"));
         }
-        let record = hex_bytes::encode(&opened.files.record_bytes(action.id)?);
-        let (mft_record, directory_entries) = match action.id {
+        let record = hex_bytes::encode(&opened.files.record_bytes(file.id)?);
+        let (mft_record, directory_entries) = match file.id {
             FileId::Ntfs { .. } => (Some(record), None),
             FileId::Fat { .. } => (None, Some(record)),
         };
         let entry = Entry {
-            name: name_of(index),
+            name,
             paths: facts.paths,
             short_name: facts.short_name,
-            id: action.id,
+            id: file.id,
             content,
             times: facts.times,
             attributes: facts.attributes,

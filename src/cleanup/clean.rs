@@ -1,11 +1,12 @@
 //! The whole path of a cure for one patient: the steps strung together, and what became of each finding.
 
 use crate::change::{Change, Purpose};
-use crate::cleanup::apply::{self, Reached, Record};
+use crate::cleanup::apply::{self, Publish, Reached, Record};
 use crate::cleanup::discover::Patient;
 use crate::cleanup::hibernation;
 use crate::cleanup::inspect::{Exam, InstallExam};
 use crate::cleanup::plan::{Plan, confirm, plan};
+use crate::cleanup::remove_now::{changed_file, remove_now};
 use crate::cleanup::session::{Session, changed_files};
 use crate::cleanup::take_back::take_back_unfinished;
 use crate::cleanup::verify::{Verified, verify};
@@ -14,6 +15,7 @@ use crate::error::Result;
 use crate::event::Sink;
 use crate::finding::Outcome;
 use crate::policy::Remove;
+use crate::store::RunFolder;
 use crate::store::journal::RunKind;
 use crate::store::quarantine::Quarantine;
 
@@ -56,16 +58,20 @@ pub fn clean(patient: &Patient, settings: &Settings, decide: Decide<'_>, sink: S
         Ok(confirmed) => confirmed,
         Err(plan) => {
             session.changes = changed_files(patient, &plan, &[]);
+            session.changes.extend(plan.unlinks.iter().map(|unlink| changed_file(patient, unlink, None)));
             session.remarks.push("the plan was not carried out: no byte was written".to_owned());
             return Ok(session.end(None, &[]));
         }
     };
-    let record = Record { store: &settings.store, kind: RunKind::Clean, now, backups };
+    let (store, disk_store) = (session.store.clone(), session.disk_store.clone());
+    let put = |run: &RunFolder| disk_store.as_ref().map_or(Ok(()), |disk| disk.publish(patient, run));
+    let publish: Option<Publish<'_>> = disk_store.as_ref().map(|_| &put as Publish<'_>);
+    let record = Record { store: &store, kind: RunKind::Clean, now, backups, publish };
     let applied = match apply::apply(&confirmed, patient, &session.exam, &record, Quarantine::default(), sink)
     {
         Ok(applied) => applied,
         Err(failure) => {
-            let written = failure.reached != Reached::Nothing;
+            let written = !matches!(failure.reached, Reached::Nothing | Reached::Stored);
             settle_findings(&mut session.exam, if written { Outcome::Failed } else { Outcome::Left });
             let words = session.note_failure(failure);
             return Ok(session.end(None, &[words]));
@@ -75,9 +81,17 @@ pub fn clean(patient: &Patient, settings: &Settings, decide: Decide<'_>, sink: S
     let after = session.look_again(sink);
     let results = after.as_ref().map(|after| verify(plan, after)).unwrap_or_default();
     note_outcomes(&mut session.exam, plan, &results, settings.policy.remove);
-    session.record(plan, &results, applied.record, sink);
-    let disagree = results.iter().filter(|result| result.disagree).filter_map(|result| result.wrong.clone());
-    Ok(session.end(after.as_ref(), &disagree.collect::<Vec<_>>()))
+    let recorded = session.record(plan, &results, applied.record, sink);
+    let mut undetermined: Vec<String> =
+        results.iter().filter(|result| result.disagree).filter_map(|result| result.wrong.clone()).collect();
+    let mut last = None;
+    if !plan.unlinks.is_empty() {
+        let good = recorded.good && after.is_some();
+        let removed = remove_now(&mut session, plan, after.as_ref(), good, recorded.journal, sink);
+        last = removed.exam;
+        undetermined.extend(removed.undetermined);
+    }
+    Ok(session.end(last.as_ref().or(after.as_ref()), &undetermined))
 }
 
 fn installs_mut(exam: &mut Exam) -> impl Iterator<Item = &mut InstallExam> {
@@ -126,7 +140,7 @@ fn note_outcomes(exam: &mut Exam, plan: &Plan, results: &[Verified], remove: Rem
                     finding.facts.name = match remove {
                         Remove::Never => Some("stays: it was asked for".to_owned()),
                         // Else a change in SYSTEM, which comes behind the files, has it deleted.
-                        Remove::AtBoot => planned.map(|(_, words)| words.clone()),
+                        Remove::AtBoot | Remove::Now => planned.map(|(_, words)| words.clone()),
                     };
                 }
             }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::{self, Disk};
 use crate::error::Result;
-use crate::volume::{Device, RawDevice, Roots, refuse_in_use};
+use crate::volume::{Device, RawDevice, Roots, mount, refuse_in_use};
 
 /// A disk, partition or image that a run looks at.
 pub struct Patient {
@@ -25,11 +25,13 @@ pub struct Whole {
 }
 
 impl Patient {
-    /// Opens one target for looking at it; refused while it is mounted or held by another program.
+    /// Opens one target for looking at it; refused while it is mounted or held by another program. What a run of ours
+    /// that was killed has left mounted is released first.
     ///
     /// # Errors
     /// It cannot be opened or read, or is in use.
     pub fn open(path: &Path) -> Result<Self> {
+        mount::release_leftovers()?;
         refuse_in_use(path)?;
         Self::open_to_list(path)
     }

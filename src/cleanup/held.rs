@@ -14,12 +14,13 @@ use crate::cleanup::state::{Fit, State};
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
 use crate::hive::Hive;
-use crate::store::journal::{Journal, Loaded, RecordedChange, RunKind, Side, TouchedFile};
+use crate::store::journal::{Journal, Loaded, RecordedChange, RunKind, Side, TouchedFile, UnlinkedFile};
 use crate::store::quarantine::{Quarantine, name_of};
 use crate::store::{RunFolder, Store};
 use crate::volume::{FileFacts, Storage};
 
 const SECTOR: u64 = 512;
+const UNLINKED: &str = "the run has removed its name, and nothing brings that back";
 const OTHER_FILE: &str = "its MFT record or directory entry is no longer that file";
 
 /// A run of a store, held against a disk that it belongs to.
@@ -153,7 +154,7 @@ impl RunOnDisk {
         }
         held.whole = held.combined();
         let known = held.files.iter().flatten().any(|fit| fit.state != State::Foreign);
-        let belongs = known || held.identities_fit(exam);
+        let belongs = known || held.identities_fit(exam) || held.removed_a_name(exam);
         Ok(belongs.then_some(held))
     }
 
@@ -217,6 +218,20 @@ impl RunOnDisk {
 
     pub(super) fn exam_volume(&self, file: &TouchedFile) -> Option<usize> {
         self.volumes.get(file.volume).copied().flatten()
+    }
+
+    /// Whether a file of which the run removed the names is gone from a volume of this target. Nothing else is left to
+    /// tell a run by that did no more.
+    fn removed_a_name(&self, exam: &Exam) -> bool {
+        self.journal.header.files.is_empty() && self.unlinks_gone(exam).next().is_some()
+    }
+
+    fn unlinks_gone<'a>(&'a self, exam: &'a Exam) -> impl Iterator<Item = &'a UnlinkedFile> {
+        self.journal.header.unlinks.iter().filter(|unlink| {
+            let volume = self.volumes.get(unlink.volume).copied().flatten();
+            let opened = volume.and_then(|index| exam.volumes.get(index)?.opened.as_ref());
+            opened.is_some_and(|opened| matches!(opened.files.facts(unlink.file.id), Ok(None)))
+        })
     }
 
     /// Whether any file that the run wrote is still there under its identity and name.
@@ -314,6 +329,18 @@ impl RunOnDisk {
             .collect()
     }
 
+    /// The files that this run removed from their folders with their bytes, which were never written over, and that are
+    /// gone; each with where its bytes lie.
+    pub(super) fn gone_with_bytes<'a>(&'a self, exam: &'a Exam) -> Vec<(&'a FileChange, String)> {
+        let words = |name: &String| {
+            let kept = self.run.path().join("quarantine").join(name);
+            format!("{UNLINKED}; its bytes lie encoded in {}", kept.display())
+        };
+        self.unlinks_gone(exam)
+            .filter_map(|unlink| Some((&unlink.file, words(unlink.kept.as_ref()?))))
+            .collect()
+    }
+
     /// How a hibernated session that was given up stands. It may wake again only where no Windows has run since: it would
     /// write what it has in memory over what that one has written.
     fn given_up(&self, exam: &Exam, state: State, change: &HibernationChange) -> Standing {
@@ -379,7 +406,9 @@ impl RunOnDisk {
                 .hint(format!("its bytes lie encoded in {}", kept.display()))
         };
         let opened = self.opened(exam, file)?;
-        let facts = self.same_file(exam, file)?.ok_or_else(|| refuse(OTHER_FILE))?;
+        let unlinked = self.journal.header.unlinks.iter().any(|unlink| unlink.file.id == change.id);
+        let gone = if unlinked { UNLINKED } else { OTHER_FILE };
+        let facts = self.same_file(exam, file)?.ok_or_else(|| refuse(gone))?;
         if facts.storage == Storage::Compressed {
             if !file.compressed || !self.is_in_place(exam, index) {
                 return Err(refuse("Windows has compressed it, or moved its clusters, since the run"));

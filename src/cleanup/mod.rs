@@ -6,6 +6,7 @@ pub mod apply;
 mod clean;
 mod compressed;
 pub mod discover;
+pub mod disk_store;
 pub mod held;
 pub mod hibernation;
 pub mod hive_file;
@@ -13,6 +14,7 @@ pub mod inspect;
 mod installers;
 mod names;
 pub mod plan;
+pub mod remove_now;
 pub mod report;
 pub mod report_html;
 pub mod report_text;
@@ -25,17 +27,20 @@ pub mod verdict;
 pub mod verify;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::change::{Change, Purpose};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Sink;
 use crate::policy::Policy;
 use crate::store::{RunFolder, Store};
 use crate::threat::Signatures;
+use crate::volume::mount;
 pub use clean::clean;
 use discover::Patient;
+use disk_store::DiskStore;
 use plan::Plan;
 use report::{ChangedFile, Machine, Parts, Report, TargetReport};
 use session::Session;
@@ -108,6 +113,13 @@ pub enum Which {
     Run(String),
 }
 
+/// The folder of a run that was made.
+pub struct KeptRun {
+    run: RunFolder,
+    /// Where it is a copy of what lies on the patient's own disk: that, and the patient's path.
+    on_disk: Option<(Arc<DiskStore>, PathBuf)>,
+}
+
 /// What became of one patient.
 pub struct Treated {
     /// For the report.
@@ -115,7 +127,7 @@ pub struct Treated {
     /// The files that were written.
     pub changes: Vec<ChangedFile>,
     /// The folders of runs that were made.
-    pub runs: Vec<RunFolder>,
+    pub runs: Vec<KeptRun>,
     /// The exit code where the verdict does not give it.
     pub exit_code: Option<u8>,
     /// What to do next.
@@ -139,7 +151,7 @@ pub fn run(
     settings: &Settings,
     machine: Machine,
     treat: &mut dyn FnMut(&Patient) -> Result<Treated>,
-) -> Result<(Report, Vec<RunFolder>)> {
+) -> Result<(Report, Vec<KeptRun>)> {
     let started = in_words((settings.clock)());
     let mut parts = Parts {
         times: (started, String::new()),
@@ -152,6 +164,11 @@ pub fn run(
     };
     let mut runs = Vec::new();
     for path in &settings.targets {
+        if mount::is_stopped() {
+            let why = Error::refused("look at the target", "a signal asked this program to end");
+            parts.targets.push(TargetReport::unread(path, &why));
+            continue;
+        }
         match Patient::open(path).and_then(|patient| treat(&patient)) {
             Ok(treated) => {
                 parts.targets.push(treated.target);
@@ -173,9 +190,13 @@ pub fn run(
 ///
 /// # Errors
 /// The store cannot be written any more; the first failure.
-pub fn keep_report(report: &Report, runs: &[RunFolder]) -> Result<()> {
+pub fn keep_report(report: &Report, runs: &[KeptRun]) -> Result<()> {
     let json = report.to_json()?;
-    runs.iter().map(|run| run.write_text("report.json", &json)).fold(Ok(()), Result::and)
+    let keep = |kept: &KeptRun| match &kept.on_disk {
+        None => kept.run.write_text("report.json", &json),
+        Some((disk, path)) => disk.keep_report(&Patient::open(path)?, &kept.run, &json),
+    };
+    runs.iter().map(keep).fold(Ok(()), Result::and)
 }
 
 /// Inspects and judges; reads only.

@@ -9,6 +9,7 @@ use crate::cleanup::compressed;
 use crate::cleanup::hibernation;
 use crate::cleanup::inspect::{Exam, InstallExam, Opened, VolumeExam};
 use crate::cleanup::names::{asked_for, pending_deletions};
+use crate::cleanup::remove_now::{self, Unlink};
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
 use crate::finding::{Bearing, Outcome, PatchState, Subject};
@@ -18,7 +19,7 @@ use crate::path::WinPath;
 use crate::policy::{Hibernation, Policy, Remove, Situation};
 use crate::store::journal::{Intent, Side};
 use crate::store::quarantine::name_of;
-use crate::volume::Extents;
+use crate::volume::{Extents, FileFacts, Storage};
 use crate::windows::install::ProductType;
 
 mod hives;
@@ -41,6 +42,8 @@ pub struct Plan {
     /// What becomes of the names of files made inert where no change of this plan has Windows delete them, by install
     /// and finding.
     pub names: Vec<((usize, usize), String)>,
+    /// The files that lose their names through a mount, once all else is verified.
+    pub unlinks: Vec<Unlink>,
     /// The live hibernation files that stop nothing: this plan gives their sessions up, or takes back a run that has given
     /// up others. Volume of the exam, and file.
     pub discards: Vec<(usize, FileId)>,
@@ -153,14 +156,14 @@ impl ConfirmedPlan {
 }
 
 /// Shows the plan to whoever decides.
-pub fn confirm(plan: Plan, decide: &mut dyn FnMut(&Plan) -> bool) -> Result<ConfirmedPlan, Plan> {
-    if decide(&plan) { Ok(ConfirmedPlan(plan)) } else { Err(plan) }
+pub fn confirm(plan: Plan, decide: &mut dyn FnMut(&Plan) -> bool) -> Result<ConfirmedPlan, Box<Plan>> {
+    if decide(&plan) { Ok(ConfirmedPlan(plan)) } else { Err(Box::new(plan)) }
 }
 
 impl Plan {
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
-        self.actions.is_empty()
+        self.actions.is_empty() && self.unlinks.is_empty()
     }
 
     /// All changes, in their order.
@@ -246,7 +249,7 @@ pub fn plan(exam: &mut Exam, checks: &[Box<dyn Check + '_>], policy: &Policy, no
     }
     // Everything inert before the first hive is touched, over all installs.
     actions.sort_by_key(|action| !matches!(action.kind, ActionKind::MakeInert));
-    if actions.is_empty() {
+    if actions.is_empty() && plan.unlinks.is_empty() {
         // No session is given up for nothing.
         return Plan { names: plan.names, ..Plan::default() };
     }
@@ -304,12 +307,32 @@ fn plan_install(
         honours_enable_dcom: identity.honours_enable_dcom(),
         is_workstation: identity.product_type == Some(ProductType::Workstation),
     });
+    let obstacle = match policy.remove {
+        Remove::Now => remove_now::obstacle(place.opened.files.as_ref()),
+        Remove::AtBoot | Remove::Never => None,
+    };
+    let unlink_now = policy.remove == Remove::Now && obstacle.is_none();
+    let mut unlinks: Vec<Unlink> = Vec::new();
+    let inert_before: Vec<Option<(FileFacts, FileChange)>> = (0..install.findings.len())
+        .map(|index| remove_now::inert_already(install, index))
+        .map(|found| found.map(|(facts, change)| (facts.clone(), change)))
+        .collect();
     let mut files: Vec<(FileChange, (usize, usize))> = Vec::new();
     let mut values: BTreeMap<HiveRole, Vec<Wanted>> = BTreeMap::new();
     for (index, finding) in install.findings.iter_mut().enumerate() {
         let changes: Vec<Change> =
             checks.iter().flat_map(|check| cure_own(check.as_ref(), finding, &policy)).collect();
         if changes.is_empty() {
+            let inert = inert_before.get(index).and_then(Option::as_ref).filter(|_| unlink_now);
+            let asked = (place.install, index);
+            if let Some(unlink) =
+                inert.and_then(|(facts, change)| Unlink::of(facts, change, place.exam_volume, asked))
+            {
+                finding.action = Some(unlink.in_words());
+                finding.outcome = Outcome::Planned;
+                unlinks.push(unlink);
+                continue;
+            }
             if finding.subject != Subject::Nothing && finding.grade != crate::finding::Grade::Information {
                 finding.outcome = Outcome::Left;
                 finding.why.push_str("; left by policy");
@@ -331,8 +354,13 @@ fn plan_install(
             }
         }
     }
-    if files.is_empty() && values.is_empty() {
+    if files.is_empty() && values.is_empty() && unlinks.is_empty() {
         return Ok(Vec::new());
+    }
+    if let Some(why) = obstacle.filter(|_| !files.is_empty()) {
+        plan.notes.push(format!(
+            "names cannot be removed now: {why}; Windows deletes them at its next start instead"
+        ));
     }
     // Half a cure is none: where the registry cannot be judged, or a hive that the cure needs cannot be written,
     // nothing of this install is touched.
@@ -347,12 +375,35 @@ fn plan_install(
     }
     let mut inert = Vec::new();
     for (change, asked) in files {
-        match make_inert(&change, place, plan, asked) {
-            Ok(action) => inert.push(action),
-            Err(error) => leave(install, asked, &error.to_string()),
+        let facts = install.evidence.files.iter().find(|file| file.facts.id == change.id);
+        let facts = facts.map(|file| file.facts.clone());
+        let unlink = facts.as_ref().and_then(|facts| Unlink::of(facts, &change, place.exam_volume, asked));
+        let is_resident = facts.is_some_and(|facts| facts.storage == Storage::Resident);
+        match (unlink, is_resident) {
+            (Some(unlink), true) if unlink_now => {
+                let unlink = Unlink { keeps_bytes: true, ..unlink };
+                if let Some(finding) = install.findings.get_mut(asked.1) {
+                    finding.action = Some(unlink.in_words());
+                }
+                unlinks.push(unlink);
+            }
+            (unlink, _) => match make_inert(&change, place, plan, asked) {
+                Ok(action) => {
+                    match unlink {
+                        Some(unlink) if unlink_now => unlinks.push(unlink),
+                        None if unlink_now => plan.names_stay([asked], "no folder leads to it"),
+                        _ => {}
+                    }
+                    inert.push(action);
+                }
+                Err(error) if is_resident => {
+                    leave(install, asked, &format!("{error}; --remove now can take it out with its record"));
+                }
+                Err(error) => leave(install, asked, &error.to_string()),
+            },
         }
     }
-    if policy.remove == Remove::AtBoot {
+    if !unlink_now && policy.remove != Remove::Never {
         match pending_deletions(install, &inert) {
             Ok(names) => {
                 for asked in names.already {
@@ -387,6 +438,10 @@ fn plan_install(
                 _ => asked.into_iter().for_each(|asked| leave(install, asked, &why)),
             }
         }
+    }
+    for unlink in unlinks {
+        let volume = plan.volume(place.volume);
+        plan.unlinks.push(Unlink { volume, ..unlink });
     }
     Ok(actions)
 }

@@ -207,7 +207,11 @@ fn write_changes(
         };
         writeln!(out, "      SHA-256 before {}", digest(change.sha256_before))?;
         if change.outcome != Outcome::Planned {
-            writeln!(out, "      SHA-256 after  {}", digest(change.sha256_after))?;
+            let after = match (change.outcome, change.sha256_after) {
+                (Outcome::Verified, None) => "none: the file is gone".to_owned(),
+                (_, after) => digest(after),
+            };
+            writeln!(out, "      SHA-256 after  {after}")?;
         }
         if let Some(why) = &change.why {
             writeln!(out, "      {}", printable(why))?;

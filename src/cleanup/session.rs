@@ -1,21 +1,23 @@
 //! One run on one patient, as far as it has come: what both a cure and a taking back need around their own steps.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::checks::{self, Check};
 use crate::cleanup::apply::{Failure, Reached, store_needs};
 use crate::cleanup::discover::Patient;
+use crate::cleanup::disk_store::DiskStore;
 use crate::cleanup::inspect::{Exam, inspect};
 use crate::cleanup::plan::Plan;
 use crate::cleanup::report::{ChangedFile, TargetReport};
 use crate::cleanup::report_text::{done_to_the_disk, human_need, human_size};
 use crate::cleanup::verify::Verified;
-use crate::cleanup::{Settings, Treated, advice};
+use crate::cleanup::{KeptRun, Settings, Treated, advice};
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
 use crate::finding::Outcome;
 use crate::store::journal::OpenJournal;
-use crate::store::{RunFolder, place};
+use crate::store::{RunFolder, Store, place};
 
 /// See the module.
 pub(super) struct Session<'a> {
@@ -30,6 +32,10 @@ pub(super) struct Session<'a> {
     pub(super) changes: Vec<ChangedFile>,
     /// The folders of runs that were made: where one was taken back first, its own too.
     pub(super) runs: Vec<RunFolder>,
+    /// Where this run is recorded, and earlier ones were.
+    pub(super) store: Store,
+    /// Where that is a copy of what lies on the patient's own disk.
+    pub(super) disk_store: Option<Arc<DiskStore>>,
     /// The exit code where the verdict does not give it.
     pub(super) exit_code: Option<u8>,
 }
@@ -42,11 +48,24 @@ pub(super) struct Room {
     pub(super) words: Vec<String>,
 }
 
+/// How a run was recorded.
+pub(super) struct Recorded {
+    /// Whether all that it wrote was verified.
+    pub(super) good: bool,
+    /// Its journal, closed over all that was written raw.
+    pub(super) journal: Option<OpenJournal>,
+}
+
 impl<'a> Session<'a> {
     /// Inspects the patient.
     pub(super) fn begin(patient: &'a Patient, settings: &'a Settings, sink: Sink<'_>) -> Result<Self> {
         let checks = checks::all(&settings.signatures);
         let exam = inspect(patient, &checks, sink)?;
+        let disk_store = match settings.store.is_on_patient() {
+            true => Some(Arc::new(DiskStore::fetch(&exam)?)),
+            false => None,
+        };
+        let store = disk_store.as_ref().map_or_else(|| settings.store.clone(), |disk| disk.store());
         let mut remarks = Vec::new();
         let any_size = settings.signatures.any_size();
         if any_size > 0 && !settings.signatures.deep() {
@@ -62,6 +81,8 @@ impl<'a> Session<'a> {
             remarks,
             changes: Vec::new(),
             runs: Vec::new(),
+            store,
+            disk_store,
             exit_code: None,
         })
     }
@@ -74,7 +95,18 @@ impl<'a> Session<'a> {
         let wrote =
             self.changes.iter().any(|change| change.outcome != Outcome::Planned) || !self.runs.is_empty();
         let next_steps = advice::next_steps(&target, self.settings, wrote);
-        Treated { target, changes: self.changes, runs: self.runs, exit_code: self.exit_code, next_steps }
+        let mut changes = self.changes;
+        if let Some(disk) = &self.disk_store {
+            let findings = target.installs.iter_mut().flat_map(|install| &mut install.findings);
+            let whys = findings.map(|finding| &mut finding.why).chain(&mut target.remarks);
+            let whys = whys.chain(changes.iter_mut().flat_map(|change| &mut change.why));
+            whys.for_each(|words| *words = disk.in_words(words));
+        }
+        let runs = self.runs.into_iter().map(|run| KeptRun {
+            run,
+            on_disk: self.disk_store.clone().map(|disk| (disk, self.patient.disk.path.clone())),
+        });
+        Treated { target, changes, runs: runs.collect(), exit_code: self.exit_code, next_steps }
     }
 
     /// Says something at once and in the report.
@@ -102,17 +134,28 @@ impl<'a> Session<'a> {
         results: &[Verified],
         record: Option<(RunFolder, OpenJournal)>,
         sink: Sink<'_>,
-    ) -> bool {
+    ) -> Recorded {
         let good = results.len() == plan.actions.len() && results.iter().all(|result| result.wrong.is_none());
         sink(Event::Verified { good });
         self.changes.extend(changed_files(self.patient, plan, results));
+        let mut open = None;
         if let Some((folder, mut journal)) = record {
             if let Err(error) = journal.close(if good { "verified" } else { "not verified" }) {
                 self.remarks.push(format!("the disk is written, but {error}"));
             }
             self.runs.push(folder);
+            self.mirror_journal();
+            open = Some(journal);
         }
-        good
+        Recorded { good, journal: open }
+    }
+
+    /// Has what was added to the journal reach the patient's own disk, where that is the store.
+    pub(super) fn mirror_journal(&mut self) {
+        let (Some(disk), Some(run)) = (&self.disk_store, self.runs.last()) else { return };
+        if let Err(error) = disk.mirror(self.patient, run, "journal") {
+            self.remarks.push(format!("the disk is written, but {error}"));
+        }
     }
 
     /// Notes that a run failed; its folder stays with the report where something of it may stand.
@@ -123,8 +166,45 @@ impl<'a> Session<'a> {
         words
     }
 
+    /// The same for taking a run back. A store on the patient's own disk is only read then.
+    pub(super) fn room_to_take_back(&self, plan: &Plan) -> Result<Room> {
+        match self.disk_store {
+            Some(_) => Err(Error::refused(
+                "take the run back",
+                "others have written since, so it takes a journal of its own, and the store on the disk is only read",
+            )
+            .hint("nothing was written")),
+            None => self.room(plan),
+        }
+    }
+
+    fn room_on_disk(&self, disk: &DiskStore, plan: &Plan) -> Result<Room> {
+        // What every run has: four folders; journal, README, report and manifest. And what lies in them.
+        let files = 8 + 2 * (plan.actions.len() + plan.unlinks.len()) as u64;
+        let (least, with_backups) = store_needs(plan, self.patient, &self.exam)?;
+        let (takes, free, backups) = match disk.room(&self.exam, with_backups, files) {
+            Ok(free) => (with_backups, free, true),
+            Err(_) => (least, disk.room(&self.exam, least, files)?, false),
+        };
+        let mut words = vec![format!(
+            "the record goes to {} on this disk itself, through a mount before anything else, and takes at most {}; {} are free there",
+            disk.folder(),
+            human_need(takes),
+            human_size(free)
+        )];
+        if !backups {
+            words.push(
+                "there is no room for backups of the hives; undo rests on the journal alone".to_owned(),
+            );
+        }
+        Ok(Room { backups, words })
+    }
+
     /// Whether the store is fit for the record of this plan.
     pub(super) fn room(&self, plan: &Plan) -> Result<Room> {
+        if let Some(disk) = &self.disk_store {
+            return self.room_on_disk(disk, plan);
+        }
         let root = self.settings.store.root();
         let mut targets = Cow::from(&self.settings.targets);
         if !targets.contains(&self.patient.disk.path) {
@@ -164,6 +244,7 @@ impl<'a> Session<'a> {
 pub(super) fn failure_words(failure: &Failure) -> String {
     let reached = match failure.reached {
         Reached::Nothing => "no byte was written",
+        Reached::Stored => "nothing but the store's own folder was written",
         Reached::TakenBack => "what was written has been taken back",
         Reached::Unfinished => {
             "part of it is written; run again with the same store, and it is taken back first"

@@ -6,6 +6,7 @@ use crate::change::Change;
 use crate::checks;
 use crate::cleanup::apply::{Applied, Failure, Reached, Record, apply};
 use crate::cleanup::discover::Patient;
+use crate::cleanup::disk_store::DiskStore;
 use crate::cleanup::held::{RunOnDisk, Runs, Standing, runs_of};
 use crate::cleanup::inspect::{Exam, inspect};
 use crate::cleanup::plan::{ConfirmedPlan, confirm};
@@ -29,7 +30,7 @@ pub(super) fn take_back_unfinished(
     // Each run is taken back once: then it is no longer unfinished, or something is wrong with the disk.
     let (mut done, mut settled) = (BTreeSet::new(), BTreeSet::new());
     loop {
-        let Runs { held, unusable, .. } = runs_of(&settings.store, &session.exam)?;
+        let Runs { held, unusable, .. } = runs_of(&session.store, &session.exam)?;
         if let (None, Some(run)) = (for_undo, unusable.first()) {
             return Ok(Some(format!(
                 "{}; a run that may have been cut on this disk cannot be told, so nothing is written \
@@ -70,7 +71,8 @@ pub(super) fn take_back_unfinished(
             filetime((settings.clock)()),
         );
         let is_session = |change: &Change| matches!(change, Change::Hibernation(_));
-        if undo.plan.is_empty() && undo.left.iter().all(|(change, _)| is_session(change)) {
+        let sessions_only = !undo.left.is_empty() && undo.left.iter().all(|(change, _)| is_session(change));
+        if undo.plan.is_empty() && sessions_only {
             // All that the run did was to give a session up, and that stays so.
             session
                 .remarks
@@ -97,7 +99,7 @@ pub(super) fn take_back_unfinished(
         };
         let results = verify(confirmed.plan(), &exam);
         session.exam = exam;
-        if !session.record(confirmed.plan(), &results, applied.record, sink) {
+        if !session.record(confirmed.plan(), &results, applied.record, sink).good {
             return stuck("it was, and not all of it could be verified");
         }
         session.remarks.push(format!("the run {id}, which was cut, was taken back first"));
@@ -112,10 +114,10 @@ fn carry_out(session: &Session<'_>, undo: Undo, sink: Sink<'_>) -> Result<(Confi
         .map_err(|_| nothing(Error::refused("take the run back", "it was not confirmed")))?;
     let plan = confirmed.plan();
     let backups = match plan.journalled().next() {
-        Some(_) => session.room(plan).map_err(nothing)?.backups,
+        Some(_) => session.room_to_take_back(plan).map_err(nothing)?.backups,
         None => false,
     };
-    let record = Record { store: &session.settings.store, kind, now, backups };
+    let record = Record { store: &session.store, kind, now, backups, publish: None };
     let applied = apply(&confirmed, session.patient, &session.exam, &record, undo.quarantine, sink)?;
     Ok((confirmed, applied))
 }
@@ -126,7 +128,9 @@ fn carry_out(session: &Session<'_>, undo: Undo, sink: Sink<'_>) -> Result<(Confi
 /// The patient or the store cannot be read.
 pub fn list_runs(patient: &Patient, settings: &Settings, sink: Sink<'_>) -> Result<Vec<String>> {
     let exam = inspect(patient, &checks::all(&settings.signatures), sink)?;
-    let Runs { held, notes, unusable } = runs_of(&settings.store, &exam)?;
+    let disk_store = settings.store.is_on_patient().then(|| DiskStore::fetch(&exam)).transpose()?;
+    let store = disk_store.as_ref().map_or_else(|| settings.store.clone(), DiskStore::store);
+    let Runs { held, notes, unusable } = runs_of(&store, &exam)?;
     let describe = |held: &RunOnDisk| {
         let standings = held.all_standings(&exam);
         let in_force = standings.iter().filter(|(_, standing)| *standing == Standing::InForce).count();
@@ -154,7 +158,7 @@ pub fn undo(
     decide: Decide<'_>,
     sink: Sink<'_>,
 ) -> Result<Treated> {
-    if !settings.store.root().is_dir() {
+    if !settings.store.is_on_patient() && !settings.store.root().is_dir() {
         return Err(Error::refused("take a run back", "there is no such store")
             .device(settings.store.root())
             .hint("give the folder that the run was recorded in with --store"));
@@ -163,14 +167,14 @@ pub fn undo(
     session.exit_code = Some(2);
     if let Which::Run(id) = which {
         // Before anything is written: a run that was mistyped must cost nothing.
-        let Runs { held, .. } = runs_of(&settings.store, &session.exam)?;
+        let Runs { held, .. } = runs_of(&session.store, &session.exam)?;
         must_be_held(id, &held)?;
     }
     if let Some(words) = take_back_unfinished(&mut session, Some(which), decide, sink)? {
         session.remarks.push(words);
         return Ok(session.end(None, &[]));
     }
-    let Runs { held, notes, unusable } = match runs_of(&settings.store, &session.exam) {
+    let Runs { held, notes, unusable } = match runs_of(&session.store, &session.exam) {
         Ok(runs) => runs,
         Err(error) => {
             session.remarks.push(error.to_string());
@@ -219,7 +223,7 @@ pub fn undo(
         return Ok(session.end(None, &[]));
     }
     if undo.plan.journalled().next().is_some() {
-        match session.room(&undo.plan) {
+        match session.room_to_take_back(&undo.plan) {
             Ok(room) => undo.plan.notes.extend(room.words),
             Err(error) => {
                 session.remarks.push(error.to_string());
@@ -244,7 +248,7 @@ pub fn undo(
     };
     let after = session.look_again(sink);
     let results = after.as_ref().map(|after| verify(confirmed.plan(), after)).unwrap_or_default();
-    if session.record(confirmed.plan(), &results, applied.record, sink) {
+    if session.record(confirmed.plan(), &results, applied.record, sink).good {
         session.remarks.push(format!("taken back and verified: {planned} changes"));
         session.exit_code = Some(code);
     }

@@ -104,6 +104,12 @@ pub fn plan_undo(
         });
         undo.left_pairs.extend(news.flatten().map(|pair| (file.volume, pair.clone())));
     }
+    for (file, why) in held.gone_with_bytes(exam) {
+        let change = Change::File(file.clone());
+        if only.takes(&change) {
+            undo.left.push((change, why));
+        }
+    }
     undo.plan.discards = held.discards();
     undo.quarantine = held.quarantine;
     undo

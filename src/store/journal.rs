@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::quarantine::Quarantine;
 use super::sync_folder;
-use crate::change::{Change, FileId, VolumeId, hex_bytes};
+use crate::change::{Change, FileChange, FileId, VolumeId, hex_bytes};
 use crate::digest::Sha256;
 use crate::error::{Context, Error, Result};
 use crate::path::WinPath;
@@ -102,6 +102,20 @@ pub struct StoredFile {
     pub sha256: Sha256,
 }
 
+/// A file whose names the run removes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnlinkedFile {
+    /// Index into the header's volumes.
+    pub volume: usize,
+    /// The file, with the digests of its bytes before the run.
+    pub file: FileChange,
+    /// Its paths by all long names.
+    pub paths: Vec<WinPath>,
+    /// Its name in the quarantine, where it goes with its bytes; none where it holds zeros by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
+}
+
 /// First record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
@@ -126,6 +140,9 @@ pub struct Header {
     pub files: Vec<TouchedFile>,
     /// The confirmed plan.
     pub changes: Vec<RecordedChange>,
+    /// The files whose names it removes through a mount once all of this is verified and the journal closed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unlinks: Vec<UnlinkedFile>,
     /// What else of the run's folder undo needs.
     pub stored: Vec<StoredFile>,
     /// Where in the journal's file `ready` stands, in bytes: it tells a record that was never written from one that was
@@ -202,8 +219,16 @@ pub struct Intent {
 enum Record {
     Header(Box<Header>),
     Intent(Intent),
-    Ready { intents: usize },
-    Closed { words: String },
+    Ready {
+        intents: usize,
+    },
+    Closed {
+        words: String,
+    },
+    /// Behind `closed`: which of the header's `unlinks` are gone.
+    Unlinked {
+        files: Vec<usize>,
+    },
 }
 
 /// A journal that can be relied on: complete up to `ready`.
@@ -215,6 +240,8 @@ pub struct Journal {
     pub intents: Vec<Intent>,
     /// How it ended, if its end was recorded.
     pub closed: Option<String>,
+    /// Which of the header's unlinks were recorded as gone.
+    pub unlinked: Vec<usize>,
 }
 
 /// What a journal's file turned out to hold.
@@ -340,6 +367,7 @@ impl Journal {
     fn decode(bytes: &[u8]) -> Result<Loaded> {
         const DOING: &str = "read the journal";
         let (mut header, mut intents, mut ready, mut closed) = (None, Vec::new(), false, None);
+        let mut unlinked = Vec::new();
         let (mut chain, mut at) = (String::new(), 0_usize);
         let mut rest = bytes;
         while let Some((json, sum, length)) = next_line(rest, &chain) {
@@ -358,6 +386,7 @@ impl Journal {
                 (Record::Intent(intent), Some(_), false) => intents.push(intent),
                 (Record::Ready { intents: count }, Some(_), false) if count == intents.len() => ready = true,
                 (Record::Closed { words }, Some(_), true) => closed = Some(words),
+                (Record::Unlinked { files }, Some(_), true) => unlinked = files,
                 _ => {
                     return Err(Error::mismatch(DOING, at as u64, "records in their order", "another order"));
                 }
@@ -383,7 +412,7 @@ impl Journal {
                 "the store is damaged; take the disk back from the backups and the quarantine by hand",
             ));
         }
-        let journal = header.map(|header| Self { header, intents, closed });
+        let journal = header.map(|header| Self { header, intents, closed, unlinked });
         if let Some(journal) = &journal {
             journal.validate()?;
         }
@@ -433,7 +462,9 @@ impl Journal {
         }
         let files = self.header.files.len();
         let good_files = self.header.files.iter().all(|file| file.volume < self.header.volumes.len());
-        let good_changes = self.header.changes.iter().all(|change| change.file < files);
+        let good_changes = self.header.changes.iter().all(|change| change.file < files)
+            && self.header.unlinks.iter().all(|unlink| unlink.volume < self.header.volumes.len())
+            && self.unlinked.iter().all(|&unlink| unlink < self.header.unlinks.len());
         let good_side = |side: &Side, length: u64| match side {
             Side::Bytes(bytes) => bytes.len() as u64 == length,
             Side::Zeros | Side::Quarantined { .. } => true,
@@ -481,14 +512,27 @@ impl OpenJournal {
     /// # Errors
     /// The medium is failing; what was done to the disk is safe all the same.
     pub fn close(&mut self, words: &str) -> Result<()> {
+        self.add(&Record::Closed { words: words.to_owned() })
+    }
+
+    /// Records which of the header's `unlinks` are gone.
+    ///
+    /// # Errors
+    /// As [`Self::close`].
+    pub fn note_unlinked(&mut self, files: Vec<usize>) -> Result<()> {
+        self.add(&Record::Unlinked { files })
+    }
+
+    /// Writes a record into the room that was kept.
+    fn add(&mut self, record: &Record) -> Result<()> {
         let mut text = String::new();
-        append(&mut text, &mut self.chain, &Record::Closed { words: words.to_owned() })?;
+        append(&mut text, &mut self.chain, record)?;
         let mut write = || -> std::io::Result<()> {
             self.file.seek(SeekFrom::Start(self.end))?;
             self.file.write_all(text.as_bytes())?;
             self.file.sync_all()
         };
-        write().doing("close the journal").map_err(|e| e.device(&self.path))?;
+        write().doing("add a record to the journal").map_err(|e| e.device(&self.path))?;
         self.end += text.len() as u64;
         Ok(())
     }
@@ -518,6 +562,7 @@ mod tests {
                 compressed: false,
             }],
             changes: Vec::new(),
+            unlinks: Vec::new(),
             stored: Vec::new(),
             ready_at: 0,
         };
@@ -553,7 +598,7 @@ mod tests {
         let Loaded::Ready(mut found) = Journal::load(&path).unwrap() else { panic!("it was made ready") };
         assert!(found.header.ready_at > 0);
         found.header.ready_at = 0;
-        assert_eq!(found, Journal { header, intents, closed });
+        assert_eq!(found, Journal { header, intents, closed, unlinked: Vec::new() });
     }
 
     /// Every cut of the file: before `ready` is whole nothing was allowed, afterwards nothing is lost.

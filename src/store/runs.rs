@@ -15,6 +15,7 @@ use crate::error::{Context, Error, Result};
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    on_patient: bool,
 }
 
 /// The folder of one run: `NNNN-YYYYMMDD-HHMMSS`.
@@ -27,7 +28,17 @@ pub struct RunFolder {
 impl Store {
     /// Names a store; nothing is looked at or made.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), on_patient: false }
+    }
+
+    /// The store on each patient's own disk, as `--store disk` asks for.
+    pub fn on_patient() -> Self {
+        Self { root: "disk".into(), on_patient: true }
+    }
+
+    /// Whether it is that one: then it has no place on this machine.
+    pub fn is_on_patient(&self) -> bool {
+        self.on_patient
     }
 
     /// Where it is.
@@ -140,7 +151,9 @@ impl RunFolder {
 
     /// Whether the run came to its report, which is written last.
     pub fn has_report(&self) -> bool {
-        self.path.join("report.json").exists()
+        // On a patient's own disk it has its place before there is one.
+        let report = std::fs::read(self.path.join("report.json"));
+        report.is_ok_and(|bytes| bytes.iter().any(|byte| !byte.is_ascii_whitespace()))
     }
 
     /// The header of a journal that is damaged behind it, if the header itself is sound.

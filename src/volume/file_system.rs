@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Extents, FatVolume, Name, NtfsVolume, ReadAt, Recognised};
+use super::{Extents, FatVolume, FlagSector, Name, NtfsVolume, ReadAt, Recognised};
 use crate::change::{FileId, VolumeId};
 use crate::error::{Error, Result};
 use crate::path::WinPath;
@@ -195,6 +195,22 @@ pub trait FileSystem: Send + Sync {
     /// Refused, naming the other owner and the place; a record that cannot be read and so may claim anything.
     fn prove_unshared(&self, plan: &[(FileId, Range<u64>)], progress: &mut dyn FnMut(u64, u64))
     -> Result<()>;
+
+    /// The sectors that change when the dirty flag is turned, in the order in which they are written.
+    ///
+    /// # Errors
+    /// Refused where it cannot be turned raw, in words.
+    fn dirty_flag(&self) -> Result<Vec<FlagSector>> {
+        Err(Error::refused("mount the volume", "this version removes no names and keeps no store on FAT"))
+    }
+
+    /// Bytes that are free, and MFT records that are free and were written before, so that a new file takes one of them.
+    ///
+    /// # Errors
+    /// It cannot be told on this file system, in words.
+    fn room(&self) -> Result<(u64, u64)> {
+        Err(Error::refused("tell what is free", "this version does not put files on this file system"))
+    }
 
     /// The whole data of a file of at most `max` bytes, as a reader finds it that is not ours. Of a compressed file, that reader
     /// finds the record and its clusters, and our decoder reads them.

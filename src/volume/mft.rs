@@ -148,6 +148,15 @@ impl Mft {
         }
     }
 
+    /// How many records are free by $BITMAP and were written before. The first 64 are kept for the MFT itself.
+    pub(super) fn free_records(&self) -> Result<u64> {
+        let mut free = 0;
+        for number in (64..self.count()).filter(|&number| !self.may_be_in_use(number)) {
+            free += u64::from(self.raw(number)?.0.starts_with(b"FILE"));
+        }
+        Ok(free)
+    }
+
     /// Whether $BITMAP of $MFT has the record in use; yes where that cannot be told.
     fn may_be_in_use(&self, number: u64) -> bool {
         let byte = self.bitmap.get(len_of(number / 8));

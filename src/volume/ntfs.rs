@@ -16,11 +16,13 @@ use super::mft::{Met, Mft};
 use super::paths::Parents;
 use super::recognise::Geometry;
 use super::record::{Attribute, Body, Name, Namespace, Record, data_flag, kind, text};
-use super::{Extents, ReadAt, SECTOR, log_file, proof, second};
+use super::{Extents, FlagSector, ReadAt, SECTOR, flag, log_file, proof, second};
 use crate::change::{FileId, VolumeId};
 use crate::error::{Error, Result};
 use crate::path::WinPath;
 
+/// MFT record of $Bitmap.
+const BITMAP: u64 = 6;
 /// MFT record of the root directory.
 pub(super) const ROOT: u64 = 5;
 
@@ -247,6 +249,26 @@ impl FileSystem for NtfsVolume {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<()> {
         proof::prove_unshared(self, &self.mft, plan, progress)
+    }
+
+    fn dirty_flag(&self) -> Result<Vec<FlagSector>> {
+        flag::sectors(&self.mft)
+    }
+
+    fn room(&self) -> Result<(u64, u64)> {
+        let missing = || Error::refused("read $Bitmap", "it is not there");
+        let bitmap = self.mft.record(BITMAP)?.ok_or_else(missing)?;
+        let bitmap = data::content(&self.mft, &bitmap.record(), kind::DATA, "")?.ok_or_else(missing)?;
+        let (mut free, mut rest) = (0_u64, self.size() / self.cluster_size());
+        bitmap.read_pieces(&self.mft, &mut |piece| {
+            for byte in piece {
+                let bits = rest.min(8);
+                free += (0..bits).filter(|bit| byte >> bit & 1 == 0).count() as u64;
+                rest -= bits;
+            }
+            Ok(())
+        })?;
+        Ok((free.saturating_mul(self.cluster_size()), self.mft.free_records()?))
     }
 
     fn read_again(&self, id: FileId, max: u64) -> Result<Vec<u8>> {
