@@ -94,7 +94,7 @@ fn every_cluster_size_is_cured_and_taken_back() {
 #[test]
 fn every_trouble_has_its_words() {
     let dirty = Becomes::Cured(&["dirty flag is set", "scan again"]);
-    let unclean = Becomes::Cured(&["log is unclean", "scan again"]);
+    let unclean = Becomes::Cured(&["$LogFile is unclean", "scan again"]);
     let asleep = Becomes::Refused(&["is hibernated", "hiberfil.sys", "shut it down properly"]);
     let dirty_hive = Becomes::Cured(&["is dirty", "transaction log"]);
     must_become(&small("ntfs", "", "dirty"), &dirty);

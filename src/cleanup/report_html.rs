@@ -253,17 +253,19 @@ fn facts(finding: &Finding) -> Vec<(String, String)> {
     let mut told: Vec<_> = told.as_object().into_iter().flatten().collect();
     told.sort_by_key(|(name, _)| rank(name));
     for (name, value) in told {
-        let mut words = Vec::new();
-        flatten(name, value, &mut words);
-        for (name, words) in words {
+        let mut members = Vec::new();
+        flatten(name, value, &mut members);
+        for (name, text) in members {
             match name.as_str() {
                 "hive" | "key" | "value" => {}
-                "size" => list.push((name, format!("{words} bytes"))),
+                "size" => list.push((name, format!("{text} bytes"))),
                 "directory_entry" => {
-                    let place = value.as_u64().map_or(words, |place| format!("at {place:#x} of the volume"));
+                    let place = value.as_u64().map_or(text, |place| format!("at {place:#x} of the volume"));
                     list.push((label(&name), place));
                 }
-                _ => list.push((label(&name), words)),
+                // The states of several things, by the names that the JSON has for them.
+                _ if value.is_object() => list.push((label(&name), words(&text))),
+                _ => list.push((label(&name), text)),
             }
         }
     }

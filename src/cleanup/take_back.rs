@@ -71,7 +71,8 @@ pub(super) fn take_back_unfinished(
             filetime((settings.clock)()),
         );
         let is_session = |change: &Change| matches!(change, Change::Hibernation(_));
-        if undo.plan.is_empty() && undo.left.iter().all(|(change, _)| is_session(change)) {
+        let sessions_only = !undo.left.is_empty() && undo.left.iter().all(|(change, _)| is_session(change));
+        if undo.plan.is_empty() && sessions_only {
             // All that the run did was to give a session up, and that stays so.
             session
                 .remarks
