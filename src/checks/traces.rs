@@ -8,7 +8,7 @@ use super::{Check, Evidence, FileEvidence, Gleaned, KeyWant, Noticed, Wants};
 use crate::change::{Change, HiveRole};
 use crate::error::Result;
 use crate::finding::{Bearing, CheckName, Facts, Finding, Grade, Outcome, Subject};
-use crate::path::{WinPath, fold_name, same_name};
+use crate::path::{WinPath, same_name};
 use crate::policy::Policy;
 use crate::threat::{Role, Signature, Signatures};
 use crate::volume::FileFacts;
@@ -56,8 +56,9 @@ fn of_file(noticed: &Noticed, what: String, facts: Facts, why: impl Into<String>
 
 /// `TFTP123`: what Windows' tftp.exe calls a file until it has come.
 fn is_transfer(name: &str) -> bool {
-    let digits = fold_name(name).strip_prefix("TFTP").map(ToOwned::to_owned).unwrap_or_default();
-    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    let (head, digits) = name.split_at_checked(4).unwrap_or_default();
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number && head.eq_ignore_ascii_case("TFTP")
 }
 
 /// Delay in milliseconds of the first restart of Windows among the actions of a service's failure.

@@ -20,7 +20,8 @@ pub enum SnapshotHive {
 
 /// Whether a file of this base name may be a copy of a hive.
 pub fn hive_by_name(name: &str) -> Option<SnapshotHive> {
-    let name = fold_name(name);
+    // Asked of every name on a volume: most are told apart without a copy.
+    let name = Some(name).filter(|name| name.starts_with('_')).map(fold_name)?;
     if name == "_REGISTRY_MACHINE_SOFTWARE" {
         Some(SnapshotHive::Software)
     } else {
