@@ -218,3 +218,15 @@ fn what_only_looks_like_it_is_graded_and_left() {
     assert!(!changed_sectors(&before, &case.bytes()).is_empty(), "the rest is cured");
     assert_eq!(value(&case.ntfscat(common::SYSTEM), r"ControlSet001\Services\RpcPatch", "Start"), dword(2));
 }
+
+#[test]
+fn the_worm_in_the_companions_place_is_the_worm() {
+    let (Some(worm), Some(case)) = (Case::practice(), SYSTEMS[0].case()) else { return };
+    let bytes = worm.ntfscat(common::WORM);
+    case.mounted(true, |root| fs::write(root.join("WINDOWS/system32/wins/svchost.exe"), &bytes).unwrap());
+    let ran = case.clean(&[]).exits(1);
+    let found = ran.finding("worm_file");
+    ran.require(found["where"].as_str().unwrap().ends_with(r"\wins\svchost.exe"), "the worm's digest there");
+    ran.require(found["outcome"] == "verified", "cured without the option");
+    ran.require(ran.findings("companion").len() == 3, "two services and the other file");
+}

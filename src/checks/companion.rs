@@ -40,12 +40,14 @@ fn owner<'a>(evidence: &Evidence, signatures: &'a Signatures, path: &WinPath) ->
     })
 }
 
-/// Whether the judgement on a file is this check's and not that of the worm's files.
+/// Whether the judgement on a file is this check's and not that of the worm's files: by its digest, else by its place.
 pub(super) fn is_its_own(evidence: &Evidence, signatures: &Signatures, file: &FileEvidence) -> bool {
-    file.facts.paths.iter().any(|path| owner(evidence, signatures, path).is_some())
-        || file.content.as_ref().is_ok_and(|content| {
-            signatures.by_digest(&content.digests).is_some_and(|found| found.is_companion())
-        })
+    let in_place = || file.facts.paths.iter().any(|path| owner(evidence, signatures, path).is_some());
+    match by_digest(signatures, file) {
+        // A hash set does not tell one worm from the other.
+        Some(Match::Entry(_)) | None => in_place(),
+        Some(found) => found.is_companion(),
+    }
 }
 
 /// Whether the command of a service starts a program of the signature's in its own folder.
@@ -200,7 +202,7 @@ impl Companion<'_> {
         file: &FileEvidence,
     ) -> Option<Finding> {
         let paths = &file.facts.paths;
-        if restore_points::hold(paths) {
+        if restore_points::hold(paths) || !is_its_own(evidence, self.signatures, file) {
             return None;
         }
         let digest = by_digest(self.signatures, file);
