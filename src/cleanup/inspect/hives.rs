@@ -184,11 +184,7 @@ impl InstallExam {
             matching(hive.root()?, RegPath::default(), &parts, &mut found)?;
         }
         for (path, key) in found {
-            let mut evidence = KeyEvidence::default();
-            for value in key.values()? {
-                evidence.values.push((value.name(), value.data().map_err(|error| error.to_string())));
-            }
-            self.evidence.keys.insert((role.clone(), path), evidence);
+            self.evidence.keys.insert((role.clone(), path), KeyEvidence::of(&key)?);
         }
         Ok(())
     }
