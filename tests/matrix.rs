@@ -246,7 +246,7 @@ fn try_cell(cell: &Cell) {
         };
         clean.require(found == wanted, &format!("{path}: {wanted:?}, found {found:?}"));
     }
-    let software = &case.files(&[software.clone()])[&software];
+    let software = &case.files(std::slice::from_ref(&software))[&software];
     clean.require(value_of(software, OLE, "EnableDCOM") == Some((1, utf16("N\0"))), "EnableDCOM is N");
     for (hive, key, name) in cell.starts() {
         clean.require(hive != "SOFTWARE" || value_of(software, &key, &name).is_none(), &name);
