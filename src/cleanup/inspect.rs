@@ -20,7 +20,7 @@ use crate::path::{RegPath, WinPath, same_name};
 use crate::volume::{
     Device as _, FileFacts, FileSystem, RawDevice, ReadAt, Recognised, Scan, Window, open_volume, recognise,
 };
-use crate::windows::install::{config_hive, is_user_hive, may_be_hive};
+use crate::windows::install::{config_hive, may_be_hive};
 use crate::windows::{boot_ini, file_version};
 
 mod hives;
@@ -299,9 +299,7 @@ fn inspect_files(
         }
         install.read_hives(volume.as_ref(), hives, &wants);
         install.read_programs(volume.as_ref(), &wants);
-        let users: Vec<FileFacts> =
-            scan.files.iter().filter(|file| mine(file) && is_user_hive(&file.path)).cloned().collect();
-        install.read_user_hives(volume.as_ref(), &users, &wants);
+        install.read_user_hives(volume.as_ref(), scan.files.iter().filter(|file| mine(file)), &wants);
         for file in scan.files.iter().filter(|file| mine(file)) {
             let short = file.short_name.as_deref();
             let mut names = file.paths.iter().map(WinPath::file_name).chain(short);

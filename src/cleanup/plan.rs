@@ -467,7 +467,11 @@ fn cure_own(check: &dyn Check, finding: &crate::finding::Finding, policy: &Polic
 fn leave(install: &mut InstallExam, (_, finding): (usize, usize), why: &str) {
     if let Some(finding) = install.findings.get_mut(finding) {
         finding.outcome = Outcome::Left;
-        finding.why.push_str(&format!("; left: {why}"));
+        // One reason for many values is told once.
+        let words = format!("; left: {why}");
+        if !finding.why.contains(&words) {
+            finding.why.push_str(&words);
+        }
     }
 }
 
