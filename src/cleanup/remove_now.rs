@@ -380,20 +380,36 @@ fn write_names(sectors: &mut dyn Sectors, start: u64, writes: &[&NameWrite]) -> 
 
 /// Writes back, in reverse, what of these sectors was written: however far that came.
 fn write_names_back(sectors: &mut dyn Sectors, start: u64, writes: &[&NameWrite]) -> Result<()> {
-    let mut now = vec![0; 512];
-    let mut rest = writes;
-    // The last write of each place that stands tells how far it came.
-    while let Some((last, earlier)) = rest.split_last() {
-        sectors.read(start + last.place, &mut now)?;
-        if now == last.after {
-            break;
-        }
-        rest = earlier;
-    }
-    rest.iter().rev().try_for_each(|write| {
+    let done = written_so_far(writes, &mut |place, buf| sectors.read(start + place, buf))?;
+    let done = done.ok_or_else(|| Error::refused(DOING, "a sector holds neither version"))?;
+    writes.iter().take(done).rev().try_for_each(|write| {
         sectors.overwrite(start + write.place, &write.after, &write.before)?;
         sectors.sync()
     })
+}
+
+/// How many of these writes, which follow each other, the volume holds; none where it holds something else.
+pub(super) fn written_so_far(
+    writes: &[&NameWrite],
+    read: &mut dyn FnMut(u64, &mut [u8]) -> Result<()>,
+) -> Result<Option<usize>> {
+    let (mut now, mut then) = (BTreeMap::new(), BTreeMap::new());
+    for write in writes {
+        let mut sector = vec![0; write.after.len()];
+        read(write.place, &mut sector)?;
+        now.insert(write.place, sector);
+        then.entry(write.place).or_insert(&write.before);
+    }
+    let mut done = None;
+    for count in 0..=writes.len() {
+        if now.iter().all(|(place, sector)| then.get(place).is_some_and(|then| *then == sector)) {
+            done = Some(count);
+        }
+        if let Some(write) = writes.get(count) {
+            then.insert(write.place, &write.after);
+        }
+    }
+    Ok(done)
 }
 
 fn through_mount(

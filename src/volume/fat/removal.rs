@@ -18,6 +18,7 @@ use super::table::Link;
 use super::{FatVolume, Found};
 use crate::change::FileId;
 use crate::error::{Error, Result};
+use crate::path::WinPath;
 use crate::volume::bytes::{len_of, u16_at};
 use crate::volume::recorder::Recorder;
 use crate::volume::{FatKind, FileSystem as _, FlagSector, Overlay, ReadAt as _, SECTOR, SectorChange};
@@ -25,6 +26,8 @@ use crate::volume::{FatKind, FileSystem as _, FlagSector, Overlay, ReadAt as _, 
 const DOING: &str = "work out how the name is removed";
 /// First byte of an entry that is deleted.
 const DELETED: u8 = 0xe5;
+/// Where in an entry the time and date of the last write stand.
+const TIME: std::ops::Range<u64> = 22..26;
 /// Where in FSInfo the number of free clusters and the hint for the next one stand.
 const COUNTERS: std::ops::Range<u64> = 488..496;
 
@@ -120,9 +123,14 @@ impl Work<'_> {
         removed.unwrap_or_else(|_| Err(Error::library(DOING, "the fatfs crate panicked")))?;
         let sectors = written.lock().unwrap_or_else(PoisonError::into_inner).sectors().clone();
         let mut changed = Vec::new();
-        for (place, after) in sectors {
+        for (place, mut after) in sectors {
             let mut before = vec![0; len_of(SECTOR)];
             volume.table.device.read_at(place, &mut before)?;
+            for (at, (before, after)) in (place..).zip(before.iter().zip(&mut after)) {
+                if may.stays.contains(&at) {
+                    *after = *before;
+                }
+            }
             if before != after {
                 changed.push((may.rank(place, &before, &after)?, place, after));
             }
@@ -163,6 +171,8 @@ fn remove(written: Arc<Mutex<Overlay>>, found: &Found) -> Result<()> {
 struct May {
     /// Places of its directory entries.
     entries: BTreeSet<u64>,
+    /// Places of the time in its folder's own entry, which the crate sets and Windows does not: it stays.
+    stays: std::ops::Range<u64>,
     clusters: BTreeSet<u32>,
     /// Places of the FATs, with the length of each.
     fats: Vec<u64>,
@@ -187,7 +197,16 @@ impl May {
         let mut boot = vec![0; len_of(SECTOR)];
         volume.table.device.read_at(0, &mut boot)?;
         let number = u64::from(u16_at(&boot, 48).unwrap_or(0));
+        let mut folder: Vec<&str> = found.path.parts().collect();
+        folder.pop();
+        let above = folder.iter().fold(WinPath::default(), |path, part| path.join(part));
+        let stays = match volume.find(&above)?.map(|facts| facts.id) {
+            // The root has no entry.
+            Some(FileId::Fat { entry, .. }) if entry > 0 => entry + TIME.start..entry + TIME.end,
+            _ => 0..0,
+        };
         Ok(Self {
+            stays,
             entries: starts.map(|at| found.directory.place(at)).collect(),
             clusters,
             fats: (0..geometry.fats).map(|fat| geometry.fat + fat * geometry.fat_size).collect(),
