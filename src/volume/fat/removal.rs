@@ -68,17 +68,29 @@ pub(super) fn removal(volume: &FatVolume, files: &[FileId]) -> Result<Vec<Sector
     if volume.table.differences()?.is_some() {
         return Err(Error::refused(DOING, "its two FATs differ, so Windows must check it first"));
     }
+    let flags = flag(volume)?;
     let mut work = Work { volume, now: BTreeMap::new(), changes: Vec::new() };
-    for sector in flag(volume)? {
-        work.write(sector.place, sector.set)?;
-    }
+    // With the flag clear, as it is: that crate counts no free clusters on a dirty volume.
     for id in files {
         work.remove(*id)?;
     }
-    for sector in flag(&work.volume_now()?)? {
-        work.write(sector.place, sector.clear)?;
+    let clear = flag(&work.volume_now()?)?;
+    let turned = |flag: FlagSector, set: bool| {
+        let (before, after) = if set { (flag.clear, flag.set) } else { (flag.set, flag.clear) };
+        SectorChange { place: flag.place, before, after }
+    };
+    let mut changes: Vec<SectorChange> = flags.iter().map(|sector| turned(sector.clone(), true)).collect();
+    for mut change in work.changes {
+        for flag in flags.iter().filter(|flag| flag.place == change.place) {
+            for (at, (clear, set)) in flag.clear.iter().zip(&flag.set).enumerate() {
+                let bytes = [change.before.get_mut(at), change.after.get_mut(at)];
+                bytes.into_iter().flatten().filter(|_| clear != set).for_each(|byte| *byte = *set);
+            }
+        }
+        changes.push(change);
     }
-    Ok(work.changes)
+    changes.extend(clear.into_iter().map(|sector| turned(sector, false)));
+    Ok(changes)
 }
 
 struct Work<'a> {
