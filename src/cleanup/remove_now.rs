@@ -352,6 +352,7 @@ fn by_sectors_on(
     }
     let before = census(opened.files.as_ref(), &doomed)?;
     let mut sectors = patient.device.open_write()?;
+    let _signals = mount::hold_signals()?;
     if let Err(error) = write_names(sectors.as_mut(), volume.start, &writes) {
         return match write_names_back(sectors.as_mut(), volume.start, &writes) {
             Ok(()) => Err(error),
@@ -389,7 +390,7 @@ fn write_names_back(sectors: &mut dyn Sectors, start: u64, writes: &[&NameWrite]
 }
 
 /// How many of these writes, which follow each other, the volume holds; none where it holds something else.
-pub(super) fn written_so_far(
+fn written_so_far(
     writes: &[&NameWrite],
     read: &mut dyn FnMut(u64, &mut [u8]) -> Result<()>,
 ) -> Result<Option<usize>> {
