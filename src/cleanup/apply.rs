@@ -159,6 +159,7 @@ fn header(plan: &Plan, patient: &Patient, run_id: &str, kind: RunKind, now: Time
         files: plan.journalled().map(touched).collect(),
         changes: changes.collect(),
         unlinks: unlinked_files(plan),
+        name_writes: plan.name_writes.clone(),
         stored: Vec::new(),
         ready_at: 0,
     }

@@ -138,7 +138,7 @@ impl DiskStore {
         if let Some(why) = obstacle(opened.files.as_ref()) {
             return refuse(why);
         }
-        let (free, records) = opened.files.room()?;
+        let (free, records) = opened.files.room().map_err(|error| error.hint(ELSEWHERE))?;
         if records < files {
             return refuse(format!(
                 "it takes {files} MFT records, and {records} are free: the MFT would have to grow"

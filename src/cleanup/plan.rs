@@ -17,7 +17,7 @@ use crate::hive::check::Problem;
 use crate::hive::edit::Edit;
 use crate::path::WinPath;
 use crate::policy::{Hibernation, Policy, Remove, Situation};
-use crate::store::journal::{Intent, Side};
+use crate::store::journal::{Intent, NameWrite, Side};
 use crate::store::quarantine::name_of;
 use crate::volume::{Extents, FileFacts, Storage};
 use crate::windows::install::ProductType;
@@ -42,8 +42,10 @@ pub struct Plan {
     /// What becomes of the names of files made inert where no change of this plan has Windows delete them, by install
     /// and finding.
     pub names: Vec<((usize, usize), String)>,
-    /// The files that lose their names through a mount, once all else is verified.
+    /// The files that lose their names, once all else is verified.
     pub unlinks: Vec<Unlink>,
+    /// The sectors that removing them writes, where that takes no mount.
+    pub name_writes: Vec<NameWrite>,
     /// The live hibernation files that stop nothing: this plan gives their sessions up, or takes back a run that has given
     /// up others. Volume of the exam, and file.
     pub discards: Vec<(usize, FileId)>,
@@ -198,7 +200,7 @@ impl Plan {
     }
 
     /// Notes that the names of inert files stay, and why; nothing else of the cure depends on them.
-    fn names_stay(&mut self, asked: impl IntoIterator<Item = (usize, usize)>, why: &str) {
+    pub(super) fn names_stay(&mut self, asked: impl IntoIterator<Item = (usize, usize)>, why: &str) {
         self.notes.push(format!("the inert file's name stays: {why}"));
         self.names.extend(asked.into_iter().map(|asked| (asked, format!("stays: {why}"))));
     }
@@ -247,6 +249,7 @@ pub fn plan(exam: &mut Exam, checks: &[Box<dyn Check + '_>], policy: &Policy, no
         }
         first_install += installs.len();
     }
+    remove_now::plan_sectors(exam, &mut plan);
     // Everything inert before the first hive is touched, over all installs.
     actions.sort_by_key(|action| !matches!(action.kind, ActionKind::MakeInert));
     if actions.is_empty() && plan.unlinks.is_empty() {

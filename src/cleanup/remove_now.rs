@@ -1,5 +1,6 @@
-//! `--remove now`: the names of inert files go through a mount, once all that was written raw is verified and the
-//! journal closed. The one way of a run beside apply.rs that changes a patient, and only its names.
+//! `--remove now`: the names of inert files go once all that was written raw is verified and the journal closed: on
+//! NTFS through a mount, on FAT by sectors that the journal names. The one way of a run beside apply.rs that changes a
+//! patient, and only its names.
 //!
 //! A cut leaves the dirty flag set, so that Windows checks the volume at its next start; the flag is cleared only
 //! when the volume was unmounted well and everything but these names is as it was.
@@ -16,9 +17,9 @@ use crate::cleanup::session::Session;
 use crate::digest::{Digests, Hasher, Sha256};
 use crate::error::{Error, Result};
 use crate::event::Sink;
-use crate::finding::{CheckName, Outcome};
+use crate::finding::{CheckName, Grade, Outcome};
 use crate::path::WinPath;
-use crate::store::journal::OpenJournal;
+use crate::store::journal::{NameWrite, OpenJournal};
 use crate::volume::mount::{self, Doomed, HeldSignals, Mounted};
 use crate::volume::{
     FileFacts, FileSystem, FlagSector, ReadAt, Sectors, Window, open_volume, recognise, refuse_in_use,
@@ -37,6 +38,8 @@ pub struct Unlink {
     pub file: FileChange,
     /// Its paths by all long names.
     pub paths: Vec<WinPath>,
+    /// Whether that takes a mount.
+    pub mounts: bool,
     /// Whether it goes with its bytes, which lie in its MFT record: they are in the quarantine by then. Else it holds
     /// nothing but zeros by then.
     pub keeps_bytes: bool,
@@ -55,7 +58,8 @@ impl Unlink {
         let (file, paths) = (file.clone(), facts.paths.clone());
         // Its place among the plan's volumes is known once the plan keeps it.
         let (volume, keeps_bytes) = (0, false);
-        (!facts.is_orphan).then_some(Self { volume, exam_volume, file, paths, keeps_bytes, asked })
+        let mounts = matches!(file.id, FileId::Ntfs { .. });
+        (!facts.is_orphan).then_some(Self { volume, exam_volume, file, paths, mounts, keeps_bytes, asked })
     }
 
     /// What it does to the disk, in words.
@@ -63,6 +67,9 @@ impl Unlink {
         let paths: Vec<String> = self.paths.iter().map(ToString::to_string).collect();
         let names = paths.join(" and ");
         match self.keeps_bytes {
+            false if !self.mounts => {
+                format!("remove the name {names} sector by sector, once all else is verified")
+            }
             false => format!("remove the name {names} through a mount, once all else is verified"),
             true => format!(
                 "quarantine {} ({} bytes, in its MFT record) and remove its name {names} through a mount, once all \
@@ -84,7 +91,59 @@ impl Unlink {
 pub(super) fn obstacle(files: &dyn FileSystem) -> Option<String> {
     let dirty = files.is_dirty().then(|| "its dirty flag is set, so Windows must check it first".to_owned());
     let flag = || files.dirty_flag().err().map(|error| error.to_string());
-    files.unclean_log().or(dirty).or_else(mount::obstacle).or_else(flag)
+    let tools = || match files.removal(&[]) {
+        Some(removal) => removal.err().map(|error| error.to_string()),
+        None => mount::obstacle(),
+    };
+    files.unclean_log().or(dirty).or_else(tools).or_else(flag)
+}
+
+/// Works out the sectors that removing the names writes, on volumes where that takes no mount. What cannot go so stays.
+pub(super) fn plan_sectors(exam: &mut Exam, plan: &mut Plan) {
+    let mut by_volume: BTreeMap<usize, Vec<Unlink>> = BTreeMap::new();
+    for unlink in std::mem::take(&mut plan.unlinks) {
+        by_volume.entry(unlink.exam_volume).or_default().push(unlink);
+    }
+    for (exam_volume, mut unlinks) in by_volume {
+        let opened = exam.volumes.get(exam_volume).and_then(|volume| volume.opened.as_ref());
+        let mut stay = Vec::new();
+        if let Some(opened) = opened {
+            let files = opened.files.as_ref();
+            unlinks.retain(|unlink| match files.removal(&[unlink.file.id]) {
+                Some(Err(error)) => {
+                    stay.push((unlink.asked, error.to_string()));
+                    false
+                }
+                _ => true,
+            });
+            let doomed: Vec<FileId> = unlinks.iter().map(|unlink| unlink.file.id).collect();
+            match files.removal(&doomed).filter(|_| !doomed.is_empty()) {
+                Some(Ok(sectors)) => {
+                    let volume = unlinks.first().map_or(0, |unlink| unlink.volume);
+                    plan.name_writes.extend(sectors.into_iter().map(|sector| NameWrite {
+                        volume,
+                        place: sector.place,
+                        before: sector.before,
+                        after: sector.after,
+                    }));
+                }
+                Some(Err(error)) => {
+                    stay.extend(unlinks.drain(..).map(|unlink| (unlink.asked, error.to_string())));
+                }
+                None => {}
+            }
+        }
+        plan.unlinks.extend(unlinks);
+        for (asked, why) in stay {
+            plan.names_stay([asked], &why);
+            let mut installs = exam.volumes.iter_mut().flat_map(|volume| &mut volume.installs);
+            let finding = installs.nth(asked.0).and_then(|install| install.findings.get_mut(asked.1));
+            if let Some(finding) = finding.filter(|finding| finding.grade == Grade::Information) {
+                // Inert already, and nothing else is done to it.
+                (finding.action, finding.outcome) = (None, Outcome::Left);
+            }
+        }
+    }
 }
 
 /// What became of all of them.
@@ -117,7 +176,12 @@ pub(super) fn remove_now(
         let Some(volume) = volume else { continue };
         let mut told = vec![Err("nothing was done".to_owned()); unlinks.len()];
         let files: Vec<&Unlink> = unlinks.iter().map(|(_, unlink)| *unlink).collect();
-        match on_volume(session.patient, volume, &files, &mut told) {
+        let by_sectors = files.first().is_some_and(|unlink| !unlink.mounts);
+        let outcome = match by_sectors {
+            true => by_sectors_on(session.patient, volume, plan, &files, &mut told),
+            false => on_volume(session.patient, volume, &files, &mut told),
+        };
+        match outcome {
             Ok(Ended::Clean) => {}
             Ok(Ended::LeftDirty(why)) => {
                 session.remark(
@@ -166,6 +230,7 @@ fn note(session: &mut Session<'_>, unlink: &Unlink, outcome: &Result<(), String>
     let finding = installs.nth(unlink.asked.0).and_then(|install| install.findings.get_mut(unlink.asked.1));
     if let Some(finding) = finding {
         finding.facts.name = Some(match outcome {
+            Ok(()) if !unlink.mounts => "removed: sector by sector, and not found there any more".to_owned(),
             Ok(()) => "removed: through a mount, and not found there any more".to_owned(),
             Err(why) => format!("stays: {why}"),
         });
@@ -252,6 +317,100 @@ fn on_volume(
             Ended::LeftDirty(words)
         }
     })
+}
+
+/// All of one volume where the plan knows every sector. What fails is written back.
+fn by_sectors_on(
+    patient: &Patient,
+    volume: &VolumeExam,
+    plan: &Plan,
+    unlinks: &[&Unlink],
+    told: &mut [Result<(), String>],
+) -> Result<Ended> {
+    let opened = volume.opened.as_ref().ok_or_else(|| Error::refused(DOING, "its volume was not opened"))?;
+    if let Some(why) = obstacle(opened.files.as_ref()) {
+        return Err(Error::refused(DOING, why));
+    }
+    let index = unlinks.first().map_or(0, |unlink| unlink.volume);
+    let writes: Vec<&NameWrite> = plan.name_writes.iter().filter(|write| write.volume == index).collect();
+    let doomed: Vec<FileId> = unlinks.iter().map(|unlink| unlink.file.id).collect();
+    // Against the disk as it is now: nothing of it may have moved since the plan.
+    let again = opened.files.removal(&doomed).transpose()?.unwrap_or_default();
+    let same = again.len() == writes.len()
+        && again
+            .iter()
+            .zip(&writes)
+            .all(|(a, b)| (a.place, &a.before, &a.after) == (b.place, &b.before, &b.after));
+    if !same {
+        return Err(Error::refused(DOING, "the folders or FATs have changed since the plan was made"));
+    }
+    for unlink in unlinks {
+        let bytes = opened.files.read(unlink.file.id, unlink.file.digests.size)?;
+        if !unlink.accepts(&bytes) {
+            return Err(Error::refused(DOING, "it is not inert").path(&unlink.file.path));
+        }
+    }
+    let before = census(opened.files.as_ref(), &doomed)?;
+    let mut sectors = patient.device.open_write()?;
+    let _signals = mount::hold_signals()?;
+    if let Err(error) = write_names(sectors.as_mut(), volume.start, &writes) {
+        return match write_names_back(sectors.as_mut(), volume.start, &writes) {
+            Ok(()) => Err(error),
+            Err(_) => Ok(Ended::LeftDirty(error.to_string())),
+        };
+    }
+    let files = reopen(patient, volume.start, opened.reader.size())?;
+    let after = census(files.as_ref(), &doomed)?;
+    if after.0 != before.0 || !after.1.is_empty() || files.is_dirty() {
+        let why = "more has changed in the folders than these names";
+        // The flag is the first sector of all: without it Windows would not look.
+        let _ = turn_flag(sectors.as_mut(), volume.start, &files.dirty_flag()?, true);
+        return Ok(Ended::LeftDirty(why.to_owned()));
+    }
+    told.iter_mut().for_each(|told| *told = Ok(()));
+    Ok(Ended::Clean)
+}
+
+/// Writes the sectors in their order, each compared first and synced before the next.
+fn write_names(sectors: &mut dyn Sectors, start: u64, writes: &[&NameWrite]) -> Result<()> {
+    writes.iter().try_for_each(|write| {
+        sectors.overwrite(start + write.place, &write.before, &write.after)?;
+        sectors.sync()
+    })
+}
+
+/// Writes back, in reverse, what of these sectors was written: however far that came.
+fn write_names_back(sectors: &mut dyn Sectors, start: u64, writes: &[&NameWrite]) -> Result<()> {
+    let done = written_so_far(writes, &mut |place, buf| sectors.read(start + place, buf))?;
+    let done = done.ok_or_else(|| Error::refused(DOING, "a sector holds neither version"))?;
+    writes.iter().take(done).rev().try_for_each(|write| {
+        sectors.overwrite(start + write.place, &write.after, &write.before)?;
+        sectors.sync()
+    })
+}
+
+/// How many of these writes, which follow each other, the volume holds; none where it holds something else.
+fn written_so_far(
+    writes: &[&NameWrite],
+    read: &mut dyn FnMut(u64, &mut [u8]) -> Result<()>,
+) -> Result<Option<usize>> {
+    let (mut now, mut then) = (BTreeMap::new(), BTreeMap::new());
+    for write in writes {
+        let mut sector = vec![0; write.after.len()];
+        read(write.place, &mut sector)?;
+        now.insert(write.place, sector);
+        then.entry(write.place).or_insert(&write.before);
+    }
+    let mut done = None;
+    for count in 0..=writes.len() {
+        if now.iter().all(|(place, sector)| then.get(place).is_some_and(|then| *then == sector)) {
+            done = Some(count);
+        }
+        if let Some(write) = writes.get(count) {
+            then.insert(write.place, &write.after);
+        }
+    }
+    Ok(done)
 }
 
 fn through_mount(
@@ -351,7 +510,7 @@ fn confirm_gone(exam: &Exam, plan: &Plan, outcomes: &mut [Result<(), String>]) {
         };
         *outcome = match gone() {
             Ok(true) => Ok(()),
-            Ok(false) => Err("it was removed through the mount, and is there still".to_owned()),
+            Ok(false) => Err("it was removed, and is there still".to_owned()),
             Err(error) => Err(error.to_string()),
         };
     }
@@ -363,7 +522,7 @@ pub(super) fn inert_already(install: &InstallExam, index: usize) -> Option<(&Fil
     let crate::finding::Subject::File { id, path, digests } = &finding.subject else { return None };
     let file = install.evidence.files.iter().find(|file| file.facts.id == *id)?;
     let is_inert = matches!(finding.check, CheckName::WormFile | CheckName::Companion)
-        && finding.grade == crate::finding::Grade::Information
+        && finding.grade == Grade::Information
         && file.content.as_ref().is_ok_and(|content| content.all_zero);
     let change = FileChange { path: path.clone(), id: *id, digests: digests.clone() };
     is_inert.then_some((&file.facts, change))

@@ -116,6 +116,21 @@ pub struct UnlinkedFile {
     pub kept: Option<String>,
 }
 
+/// One sector that removing names writes, where no mount is needed for that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameWrite {
+    /// Index into the header's volumes.
+    pub volume: usize,
+    /// Offset in the volume, in bytes.
+    pub place: u64,
+    /// What is there before.
+    #[serde(with = "hex_bytes")]
+    pub before: Vec<u8>,
+    /// What is there afterwards.
+    #[serde(with = "hex_bytes")]
+    pub after: Vec<u8>,
+}
+
 /// First record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
@@ -143,6 +158,9 @@ pub struct Header {
     /// The files whose names it removes through a mount once all of this is verified and the journal closed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unlinks: Vec<UnlinkedFile>,
+    /// The sectors that go with these names on FAT, in the order of writing, each synced before the next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub name_writes: Vec<NameWrite>,
     /// What else of the run's folder undo needs.
     pub stored: Vec<StoredFile>,
     /// Where in the journal's file `ready` stands, in bytes: it tells a record that was never written from one that was
@@ -464,6 +482,13 @@ impl Journal {
         let good_files = self.header.files.iter().all(|file| file.volume < self.header.volumes.len());
         let good_changes = self.header.changes.iter().all(|change| change.file < files)
             && self.header.unlinks.iter().all(|unlink| unlink.volume < self.header.volumes.len())
+            && self.header.name_writes.iter().all(|write| {
+                let size = self.header.volumes.get(write.volume).map_or(0, |volume| volume.size);
+                write.before.len() == 512
+                    && write.after.len() == 512
+                    && write.place.is_multiple_of(512)
+                    && inside(write.place, 512, size)
+            })
             && self.unlinked.iter().all(|&unlink| unlink < self.header.unlinks.len());
         let good_side = |side: &Side, length: u64| match side {
             Side::Bytes(bytes) => bytes.len() as u64 == length,
@@ -563,6 +588,7 @@ mod tests {
             }],
             changes: Vec::new(),
             unlinks: Vec::new(),
+            name_writes: Vec::new(),
             stored: Vec::new(),
             ready_at: 0,
         };

@@ -104,6 +104,17 @@ impl Scan {
     }
 }
 
+/// One sector that is to be written, whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SectorChange {
+    /// Offset in the volume, in bytes.
+    pub place: u64,
+    /// What it holds before.
+    pub before: Vec<u8>,
+    /// What it is to hold.
+    pub after: Vec<u8>,
+}
+
 /// An opened volume, read only.
 pub trait FileSystem: Send + Sync {
     /// Identity of the volume that begins `start` bytes into its disk.
@@ -201,7 +212,17 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     /// Refused where it cannot be turned raw, in words.
     fn dirty_flag(&self) -> Result<Vec<FlagSector>> {
-        Err(Error::refused("mount the volume", "this version removes no names and keeps no store on FAT"))
+        Err(Error::refused("turn the dirty flag", "this file system has none that is known here"))
+    }
+
+    /// Every sector that is written to remove these files from their folders and give their clusters back, in their order,
+    /// each synced before the next; the dirty flag is set by the first and cleared by the last. None where that takes a mount.
+    ///
+    /// # Errors
+    /// In it, refused: the volume is dirty or damaged; a file shares its clusters; more than these files would change.
+    fn removal(&self, files: &[FileId]) -> Option<Result<Vec<SectorChange>>> {
+        let _ = files;
+        None
     }
 
     /// Bytes that are free, and MFT records that are free and were written before, so that a new file takes one of them.

@@ -19,6 +19,11 @@ impl Overlay {
         Self { inner, sectors: BTreeMap::new() }
     }
 
+    /// The replaced sectors, by their places.
+    pub(super) fn sectors(&self) -> &BTreeMap<u64, Vec<u8>> {
+        &self.sectors
+    }
+
     /// Replaces the sectors from byte `place` on, a multiple of [`SECTOR`], by `bytes`; a last part of a sector is left out.
     pub fn replace(&mut self, place: u64, bytes: &[u8]) {
         let places = (place..).step_by(len_of(SECTOR));

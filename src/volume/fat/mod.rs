@@ -12,6 +12,7 @@ mod boot;
 mod directories;
 mod entries;
 mod proof;
+mod removal;
 mod second;
 mod table;
 #[cfg(test)]
@@ -28,7 +29,7 @@ use table::{Chain, Table};
 use super::bytes::len_of;
 use super::file_system::{Candidate, FileFacts, FileSystem, Scan, Storage};
 use super::record::{Name, Namespace};
-use super::{Extents, FatKind, ReadAt, Run, SECTOR};
+use super::{Extents, FatKind, FlagSector, ReadAt, Run, SECTOR, SectorChange};
 use crate::change::{FileId, VolumeId};
 use crate::error::{Error, Result};
 use crate::path::WinPath;
@@ -379,6 +380,14 @@ impl FileSystem for FatVolume {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<()> {
         proof::prove_unshared(self, plan, progress)
+    }
+
+    fn dirty_flag(&self) -> Result<Vec<FlagSector>> {
+        removal::flag(self)
+    }
+
+    fn removal(&self, files: &[FileId]) -> Option<Result<Vec<SectorChange>>> {
+        Some(removal::removal(self, files))
     }
 
     fn read_again(&self, id: FileId, max: u64) -> Result<Vec<u8>> {

@@ -39,7 +39,7 @@ pub(super) fn read_again(volume: &FatVolume, id: FileId, max: u64) -> Result<Vec
 
 /// Refuses what that crate would not come to the end of: a chain on the way to the file, or its own, that does not end,
 /// and a path that leads to another entry than the one that is meant.
-fn refuse_endless(volume: &FatVolume, facts: &FileFacts) -> Result<()> {
+pub(super) fn refuse_endless(volume: &FatVolume, facts: &FileFacts) -> Result<()> {
     let mut above = WinPath::default();
     for part in facts.path.parts() {
         let found = volume.find(&above)?.map(|facts| facts.id);
@@ -76,7 +76,7 @@ fn read(device: Arc<dyn ReadAt>, facts: &FileFacts) -> Result<Vec<u8>> {
 
 /// 8.3 names as our own reader has them, so that a path of ours leads somewhere.
 #[derive(Debug)]
-struct CodePage;
+pub(super) struct CodePage;
 
 impl OemCpConverter for CodePage {
     fn decode(&self, byte: u8) -> char {
