@@ -140,7 +140,8 @@ fn a_real_system_hive_of_nt4_is_cured_and_taken_back() {
     ran.require(ran.at("/targets/0/installs/0/product_type") == "domain_controller", "LanmanNT");
 }
 
-/// NT 4.0 keeps SYSTEM.ALT beside SYSTEM, and both must be alike: this version writes neither, and says so.
+/// NT 4.0 keeps SYSTEM.ALT beside SYSTEM, and both must be alike: where there is none SYSTEM is not written, and the
+/// report says so.
 #[test]
 fn the_system_hive_of_nt4_itself_is_not_written() {
     let Some(system) = corpus(NT4_SYSTEM) else { return };

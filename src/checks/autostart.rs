@@ -46,6 +46,75 @@ pub(super) fn starts(evidence: &Evidence, signatures: &Signatures, file_name: &s
     })
 }
 
+/// What a value was judged to be.
+pub(super) struct Start {
+    pub(super) family: String,
+    pub(super) title: String,
+    pub(super) grade: Grade,
+    pub(super) why: &'static str,
+}
+
+/// The keys below which values are started, in SOFTWARE or in a user's hive.
+pub(super) fn key_paths(is_user: bool) -> impl Iterator<Item = RegPath> {
+    let above = RegPath::new(if is_user { "Software" } else { "" }).join(ABOVE);
+    KEYS.iter().map(move |name| above.join(name))
+}
+
+/// Judges a value of such a key, wherever its hive is; none where it has nothing of a worm.
+pub(super) fn judge_start(
+    evidence: &Evidence,
+    signatures: &Signatures,
+    name: &str,
+    data: &ValueData,
+) -> Option<Start> {
+    let programs = data.text().map(|text| program_names(&text)).unwrap_or_default();
+    let by_name = signatures.by_run_value(name);
+    let by_data = programs.iter().find_map(|program| signatures.by_name(program));
+    let both = programs.iter().find_map(|program| signatures.by_value_and_program(name, program));
+    let confirmed = evidence
+        .files
+        .iter()
+        .filter(|file| file.names().any(|name| programs.iter().any(|program| same_name(program, name))))
+        .filter_map(|file| signatures.by_digest(&file.content.as_ref().ok()?.digests))
+        .find(|found| found.grade() == Grade::Confirmed);
+    let known = |signature: &Signature| (signature.family.clone(), signature.title());
+    let ((family, title), grade, why) = match (confirmed, both, by_name, by_data) {
+        (Some(found), ..) => {
+            let known = (found.family().to_owned(), found.title());
+            (known, Grade::Confirmed, "it starts a file that a digest and its size confirm")
+        }
+        (_, Some(both), ..) if both.grade == SignatureGrade::Suspect => (
+            known(both),
+            Grade::Suspect,
+            "its name and the program that it starts are both the worm's, by a source that does not prove enough",
+        ),
+        (_, Some(both), ..) => {
+            (known(both), Grade::Probable, "its name and the program that it starts are both the worm's")
+        }
+        (_, _, by_name, Some(signature)) if !signature.common_names => {
+            let why = match by_name {
+                None => "the program that it starts has a name of the worm's, the value has not",
+                Some(_) => {
+                    "the program that it starts has a name of the worm's; harmless values have the value's name too"
+                }
+            };
+            (known(signature), Grade::Suspect, why)
+        }
+        (_, _, Some(signature), _) if !signature.common_run_values => (
+            known(signature),
+            Grade::Suspect,
+            "the value has a name of the worm's, the program that it starts has not",
+        ),
+        (_, _, _, Some(signature)) => (
+            known(signature),
+            Grade::Information,
+            "the program that it starts has a name that the worm has used too, and harmless programs have it",
+        ),
+        _ => return None,
+    };
+    Some(Start { family, title, grade, why })
+}
+
 impl Autostart<'_> {
     fn judge_value(
         &self,
@@ -54,51 +123,7 @@ impl Autostart<'_> {
         name: &str,
         data: &ValueData,
     ) -> Option<Finding> {
-        let programs = data.text().map(|text| program_names(&text)).unwrap_or_default();
-        let by_name = self.signatures.by_run_value(name);
-        let by_data = programs.iter().find_map(|program| self.signatures.by_name(program));
-        let both = programs.iter().find_map(|program| self.signatures.by_value_and_program(name, program));
-        let confirmed = evidence
-            .files
-            .iter()
-            .filter(|file| file.names().any(|name| programs.iter().any(|program| same_name(program, name))))
-            .filter_map(|file| self.signatures.by_digest(&file.content.as_ref().ok()?.digests))
-            .find(|found| found.grade() == Grade::Confirmed);
-        let known = |signature: &Signature| (signature.family.clone(), signature.title());
-        let ((family, title), grade, why) = match (confirmed, both, by_name, by_data) {
-            (Some(found), ..) => {
-                let known = (found.family().to_owned(), found.title());
-                (known, Grade::Confirmed, "it starts a file that a digest and its size confirm")
-            }
-            (_, Some(both), ..) if both.grade == SignatureGrade::Suspect => (
-                known(both),
-                Grade::Suspect,
-                "its name and the program that it starts are both the worm's, by a source that does not prove enough",
-            ),
-            (_, Some(both), ..) => {
-                (known(both), Grade::Probable, "its name and the program that it starts are both the worm's")
-            }
-            (_, _, by_name, Some(signature)) if !signature.common_names => {
-                let why = match by_name {
-                    None => "the program that it starts has a name of the worm's, the value has not",
-                    Some(_) => {
-                        "the program that it starts has a name of the worm's; harmless values have the value's name too"
-                    }
-                };
-                (known(signature), Grade::Suspect, why)
-            }
-            (_, _, Some(signature), _) if !signature.common_run_values => (
-                known(signature),
-                Grade::Suspect,
-                "the value has a name of the worm's, the program that it starts has not",
-            ),
-            (_, _, _, Some(signature)) => (
-                known(signature),
-                Grade::Information,
-                "the program that it starts has a name that the worm has used too, and harmless programs have it",
-            ),
-            _ => return None,
-        };
+        let Start { family, title, grade, why } = judge_start(evidence, self.signatures, name, data)?;
         Some(Finding {
             check: CheckName::Autostart,
             grade,

@@ -4,9 +4,12 @@
 //! A new check is a new file and one line in [`all`].
 
 mod autostart;
+mod companion;
 mod dcom;
 mod packet_filter;
 mod patch;
+mod restore_point;
+mod traces;
 mod worm_file;
 
 use std::collections::{BTreeMap, HashSet};
@@ -14,12 +17,15 @@ use std::sync::Arc;
 
 use crate::change::{Change, FileId, HiveRole, ValueData};
 use crate::digest::Digests;
+use crate::error::{Error, Result};
 use crate::finding::{CheckName, Finding};
+use crate::hive::read::Key;
 use crate::path::{RegPath, WinPath, fold_name};
 use crate::policy::Policy;
 use crate::threat::Signatures;
 use crate::volume::FileFacts;
 use crate::windows::control_set::Select;
+use crate::windows::event_log::EventRecord;
 use crate::windows::file_version::FileVersion;
 use crate::windows::install::Identity;
 
@@ -162,6 +168,36 @@ impl FileEvidence {
     }
 }
 
+/// A file that a check noticed by its name and place, and what the check made of its bytes: the bytes themselves are
+/// gone, since such files may be large, and many.
+#[derive(Clone, Debug)]
+pub struct Noticed {
+    /// Which check.
+    pub by: CheckName,
+    /// What its record tells.
+    pub facts: FileFacts,
+    /// What its bytes tell, or why they could not be read.
+    pub told: Result<Gleaned, String>,
+}
+
+/// What the bytes of a noticed file tell.
+#[derive(Clone, Debug)]
+pub enum Gleaned {
+    /// Nothing was asked of them.
+    Name,
+    /// How it begins.
+    Head {
+        /// Starts with `MZ`, as every program for these Windows does.
+        is_program: bool,
+    },
+    /// Paths of deleted files.
+    Deleted(Vec<String>),
+    /// Records of an event log, those that count.
+    Events(Vec<EventRecord>),
+    /// A registry snapshot.
+    Snapshot(restore_point::Snapshot),
+}
+
 /// A key that some check wanted.
 #[derive(Clone, Debug, Default)]
 pub struct KeyEvidence {
@@ -170,6 +206,18 @@ pub struct KeyEvidence {
 }
 
 impl KeyEvidence {
+    /// What a key of a hive holds.
+    ///
+    /// # Errors
+    /// Its list of values is damaged.
+    pub fn of(key: &Key<'_>) -> Result<Self> {
+        let mut evidence = Self::default();
+        for value in key.values()? {
+            evidence.values.push((value.name(), value.data().map_err(|error| error.to_string())));
+        }
+        Ok(evidence)
+    }
+
     /// One value's data by name.
     pub fn value(&self, name: &str) -> Option<&Result<ValueData, String>> {
         self.values.iter().find(|(own, _)| crate::path::same_name(own, name)).map(|(_, data)| data)
@@ -204,9 +252,16 @@ pub struct Evidence {
     pub files: Vec<FileEvidence>,
     /// The wanted programs that are there, by their paths below the system root.
     pub programs: BTreeMap<WinPath, ProgramEvidence>,
+    /// The files that checks noticed.
+    pub noticed: Vec<Noticed>,
 }
 
 impl Evidence {
+    /// The files that one check noticed.
+    pub fn noticed_by(&self, check: CheckName) -> impl Iterator<Item = &Noticed> {
+        self.noticed.iter().filter(move |noticed| noticed.by == check)
+    }
+
     /// A wanted key, if it exists.
     pub fn key(&self, hive: &HiveRole, path: &RegPath) -> Option<&KeyEvidence> {
         self.keys.get(&(hive.clone(), path.clone()))
@@ -229,6 +284,22 @@ pub trait Check {
     fn keeps(&self, _content: &Content) -> bool {
         false
     }
+    /// Whether a file of this base name may be one that this check notices; asked of every name on the volume.
+    fn notices(&self, _name: &str) -> bool {
+        false
+    }
+    /// How many bytes of a noticed file are to be read, 0 where its record says all; none where its place is not the one
+    /// that counts. A file that is longer is not read.
+    fn asks(&self, _facts: &FileFacts, _root: &WinPath) -> Option<u64> {
+        None
+    }
+    /// What the whole bytes of such a file tell. One is in memory at a time.
+    ///
+    /// # Errors
+    /// They are not what the name promises.
+    fn gleans(&self, facts: &FileFacts, _bytes: Vec<u8>) -> Result<Gleaned> {
+        Err(Error::refused("read the file", "no check knows its form").path(&facts.path))
+    }
     /// What it makes of the evidence. Pure: the same evidence gives the same findings.
     fn judge(&self, evidence: &Evidence) -> Vec<Finding>;
     /// The changes that would cure one of its findings under a settled policy; none where it is to be left, and then
@@ -244,5 +315,8 @@ pub fn all(signatures: &Signatures) -> Vec<Box<dyn Check + '_>> {
         Box::new(dcom::Dcom),
         Box::new(packet_filter::PacketFilter),
         Box::new(patch::Patch),
+        Box::new(companion::Companion { signatures }),
+        Box::new(restore_point::RestorePoint { signatures }),
+        Box::new(traces::Traces { signatures }),
     ]
 }

@@ -49,8 +49,8 @@ fn allowed(key: &KeyEvidence, name: &str) -> Allowed {
     let Some(strings) = strings(data) else { return Allowed::Unclear(format!("{name} is {data}")) };
     let numbers: Vec<u16> = strings.iter().filter_map(|text| text.trim().parse().ok()).collect();
     match numbers.as_slice() {
+        _ if strings.is_empty() => Allowed::Unclear(format!("{name} is empty, which may mean all or none")),
         [0] if strings.len() == 1 => Allowed::All,
-        [] => Allowed::Unclear(format!("{name} is empty, which may mean all or none")),
         _ if numbers.len() != strings.len() || numbers.contains(&0) => {
             Allowed::Unclear(format!("{name} holds {}, which is no list of ports", strings.join(" ")))
         }
@@ -112,9 +112,13 @@ impl<'a> Set<'a> {
         })
     }
 
-    /// The values that have it keep the ports shut.
+    /// The values that have it keep the ports shut; none where there is no interface to bear a list, for the switch alone
+    /// keeps nothing out.
     fn changes(&self) -> Vec<Change> {
         let mut changes = Vec::new();
+        if self.interfaces.is_empty() {
+            return changes;
+        }
         let mut set = |path: &RegPath, key: &KeyEvidence, name: &str, to: ValueData| {
             let before = match key.value(name) {
                 None => None,
@@ -191,25 +195,36 @@ impl PacketFilter {
                     .to_owned(),
             ),
             (None, Some(gap)) => (FilterState::Off, gap.clone()),
-            (None, None) => {
-                (FilterState::On, "no interface lets a TCP port in that the worm comes by".to_owned())
-            }
+            (None, None) => (
+                FilterState::On,
+                "no interface lets a TCP port in that the worm comes by; a dial-up connection is not filtered (KB826955)"
+                    .to_owned(),
+            ),
         };
         let changes: Vec<Change> = match state {
             FilterState::On => Vec::new(),
             _ => sets.iter().flat_map(|(_, set)| set).flat_map(Set::changes).collect(),
         };
-        let is_needed = evidence.identity.honours_enable_dcom() != Some(true);
+        let honoured = evidence.identity.honours_enable_dcom();
+        let is_needed = honoured != Some(true);
         if state != FilterState::On && is_needed {
-            why.push_str(match evidence.identity.product_type {
-                Some(ProductType::Workstation) => "; it is what closes the hole here until the patch is in",
+            why.push_str(match (evidence.identity.product_type, honoured) {
+                (Some(ProductType::Workstation), Some(false)) => {
+                    "; it is what closes the hole here until the patch is in"
+                }
+                (Some(ProductType::Workstation), _) => {
+                    "; whether this Windows acts on EnableDCOM is not established, and --packet-filter on would close the \
+                     hole whether it does or not"
+                }
                 _ => {
                     "; it would close the hole until the patch is in, but it shuts a server's own services out too, so it \
                      is switched on only where --packet-filter on asks for it"
                 }
             });
         }
-        if let Mirror::Unusable(unusable) = &evidence.mirror {
+        if let Mirror::Unusable(unusable) = &evidence.mirror
+            && state != FilterState::On
+        {
             why.push_str("; it cannot be switched on, since SYSTEM.ALT cannot take the same edit: ");
             why.push_str(unusable);
         }

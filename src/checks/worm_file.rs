@@ -1,11 +1,12 @@
 //! The worm's own files: by size and digest wherever they lie, by name where name, place and Run value agree.
 
-use super::{Check, Content, Evidence, FileEvidence, Wants, autostart};
+use super::{Check, Content, Evidence, FileEvidence, Wants, autostart, companion};
 use crate::change::{Change, FileChange};
 use crate::finding::{Bearing, CheckName, Facts, Finding, Grade, Outcome, Subject};
 use crate::policy::{Policy, Suspects};
 use crate::threat::{Match, Signature, Signatures};
 use crate::windows::own_files::is_windows_own;
+use crate::windows::restore_points;
 
 pub(super) struct WormFile<'a> {
     pub(super) signatures: &'a Signatures,
@@ -28,6 +29,10 @@ fn in_system_folder(evidence: &Evidence, file: &FileEvidence) -> bool {
 
 impl WormFile<'_> {
     fn judge_file(&self, evidence: &Evidence, file: &FileEvidence) -> Option<Judged> {
+        // What a restore would bring back, and the other worm, have checks of their own.
+        if restore_points::hold(&file.facts.paths) || companion::is_its_own(evidence, self.signatures, file) {
+            return None;
+        }
         let by_name = file.names().find_map(|name| self.signatures.by_name(name));
         let content = match &file.content {
             Ok(content) => content,
@@ -144,7 +149,7 @@ impl Check for WormFile<'_> {
     }
 
     fn keeps(&self, content: &Content) -> bool {
-        self.signatures.by_digest(&content.digests).is_some()
+        self.signatures.by_digest(&content.digests).is_some_and(|found| !found.is_companion())
     }
 
     fn judge(&self, evidence: &Evidence) -> Vec<Finding> {

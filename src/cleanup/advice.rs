@@ -5,7 +5,7 @@ use crate::cleanup::inspect::SCAN_AGAIN;
 use crate::cleanup::installers;
 use crate::cleanup::report::{InstallReport, TargetReport};
 use crate::cleanup::verdict::Verdict;
-use crate::finding::{Bearing, DcomState, PatchState};
+use crate::finding::{Bearing, CheckName, DcomState, FilterState, Finding, Grade, Outcome, PatchState};
 
 /// The next steps for one target, in their order. Tells how the protection is lifted wherever there is one.
 /// `wrote`: whether this run wrote the target.
@@ -39,9 +39,16 @@ pub(super) fn next_steps(target: &TargetReport, settings: &Settings, wrote: bool
         if !is_back {
             installers::advice(install).into_iter().for_each(&mut add);
         }
-        if install.hole.dcom == DcomState::Off {
+        if matches!(install.hole.dcom, DcomState::Off | DcomState::OffNotHonoured) {
             add(format!(
-                "Once the patch is in, lift the protection if programs need DCOM: on the running Windows set EnableDCOM to Y below HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Ole (or in dcomcnfg.exe) and restart; offline, where Deblast set it: `deblast undo --only protection --store {store} {disk}`"
+                "Once the patch is in, lift the protection if programs need DCOM: on the running Windows set EnableDCOM to Y below HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Ole (or in dcomcnfg.exe) and restart; {}",
+                offline(&disk, &store)
+            ));
+        }
+        if is_filtered(install) {
+            add(format!(
+                "Once the patch is in, lift TCP/IP filtering too, which keeps every service of this machine from the network: on the running Windows in the advanced properties of TCP/IP (on 2000 and later below Options, on NT 4.0 Enable Security), and restart; {}",
+                offline(&disk, &store)
             ));
         }
         let is_unsettled = install.volume.state.iter().any(|words| words.ends_with(SCAN_AGAIN));
@@ -53,6 +60,33 @@ pub(super) fn next_steps(target: &TargetReport, settings: &Settings, wrote: bool
         }
     }
     steps
+}
+
+/// How the protection is lifted without that Windows.
+fn offline(disk: &str, store: &str) -> String {
+    format!("offline, where Deblast set it: `deblast undo --only protection --store {store} {disk}`")
+}
+
+/// Whether TCP/IP filtering is on, or was switched on by this run where its state cannot be established.
+fn is_filtered(install: &InstallReport) -> bool {
+    let switched = |finding: &Finding| {
+        finding.check == CheckName::PacketFilter
+            && matches!(finding.outcome, Outcome::Done | Outcome::Verified)
+    };
+    install.hole.filter == FilterState::On || install.findings.iter().any(switched)
+}
+
+/// What closes the hole of an install that is exposed, up to the disk's name.
+fn protection(install: &InstallReport) -> &'static str {
+    // That check is sure of an open hole only where EnableDCOM does not close it.
+    let is_needed =
+        |finding: &Finding| finding.check == CheckName::PacketFilter && finding.grade == Grade::Confirmed;
+    match install.findings.iter().any(is_needed) {
+        true => {
+            "or TCP/IP filtering is on, since this Windows is not known to act on EnableDCOM: `deblast clean --packet-filter on"
+        }
+        false => "or DCOM is disabled: `deblast clean",
+    }
 }
 
 fn after_cure(install: &InstallReport, disk: &str, store: &str) -> Option<String> {
@@ -67,7 +101,10 @@ fn after_cure(install: &InstallReport, disk: &str, store: &str) -> Option<String
             format!("Do not start Windows from this disk. Run the cure again with the same store: `deblast clean --store {store} {disk}` or take it back: `deblast undo --store {store} {disk}`")
         }
         Verdict::Exposed => {
-            format!("Keep this machine off every network until the patch is installed or DCOM is disabled: `deblast clean {disk}`")
+            format!(
+                "Keep this machine off every network until the patch is installed {} {disk}`",
+                protection(install)
+            )
         }
         Verdict::Clean | Verdict::Cleaned => return None,
     })
@@ -84,7 +121,7 @@ fn after_undo(install: &InstallReport, only: &str, wrote: bool, disk: &str, stor
             format!("Read above what is amiss, and do not start Windows from this disk. Then take back again with the same store: `deblast undo --store {store} {disk}`")
         }
         _ if wrote && only == "protection" => {
-            "DCOM is as it was before the run. Start Windows, and check that the patch is in before it meets a network.".to_owned()
+            "DCOM and TCP/IP filtering are as they were before the run. Start Windows, and check that the patch is in before it meets a network.".to_owned()
         }
         Verdict::Exposed => {
             "The hole is open: keep this machine off every network until the patch is in.".to_owned()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::change::{HiveRole, VolumeId};
-use crate::checks::{Check, Evidence, FileEvidence, ProgramEvidence, Wants};
+use crate::checks::{Check, Evidence, FileEvidence, Gleaned, Noticed, ProgramEvidence, Wants};
 use crate::cleanup::discover::{Patient, Whole};
 use crate::cleanup::hibernation::{self, Asleep};
 use crate::cleanup::hive_file::Replayed;
@@ -20,7 +20,7 @@ use crate::path::{RegPath, WinPath, same_name};
 use crate::volume::{
     Device as _, FileFacts, FileSystem, RawDevice, ReadAt, Recognised, Scan, Window, open_volume, recognise,
 };
-use crate::windows::install::{config_hive, is_user_hive, may_be_hive};
+use crate::windows::install::{config_hive, may_be_hive};
 use crate::windows::{boot_ini, file_version};
 
 mod hives;
@@ -299,9 +299,7 @@ fn inspect_files(
         }
         install.read_hives(volume.as_ref(), hives, &wants);
         install.read_programs(volume.as_ref(), &wants);
-        let users: Vec<FileFacts> =
-            scan.files.iter().filter(|file| mine(file) && is_user_hive(&file.path)).cloned().collect();
-        install.read_user_hives(volume.as_ref(), &users, &wants);
+        install.read_user_hives(volume.as_ref(), scan.files.iter().filter(|file| mine(file)), &wants);
         for file in scan.files.iter().filter(|file| mine(file)) {
             let short = file.short_name.as_deref();
             let mut names = file.paths.iter().map(WinPath::file_name).chain(short);
@@ -311,6 +309,8 @@ fn inspect_files(
                 install.evidence.files.push(FileEvidence { facts: file.clone(), content });
             }
         }
+        let noticed = scan.files.iter().filter(|file| mine(file) && !file.is_orphan);
+        noticed.for_each(|file| install.read_noticed(volume.as_ref(), file, checks));
         install.evidence.files.extend(swept.kept.iter().filter(|file| mine(&file.facts)).cloned());
         install.notes.extend(install.evidence.identity.contradictions.iter().cloned());
         sink(Event::Install {
@@ -349,6 +349,25 @@ impl InstallExam {
     }
 }
 
+impl InstallExam {
+    /// Has the checks glean what they want to know of a file that one of them may notice.
+    fn read_noticed(&mut self, volume: &dyn FileSystem, file: &FileFacts, checks: &[Box<dyn Check + '_>]) {
+        for check in checks.iter().filter(|check| check.notices(file.path.file_name())) {
+            let Some(max) = check.asks(file, &self.evidence.root) else { continue };
+            let told = match max {
+                0 => Ok(Gleaned::Name),
+                max if file.size > max => {
+                    let why = format!("it has {} bytes, and no more than {max} are read", file.size);
+                    Err(Error::refused("read the file", why))
+                }
+                max => volume.read(file.id, max).and_then(|bytes| check.gleans(file, bytes)),
+            };
+            let told = told.map_err(|error| error.path(&file.path).to_string());
+            self.evidence.noticed.push(Noticed { by: check.name(), facts: file.clone(), told });
+        }
+    }
+}
+
 /// The one pass over all files: what is wanted by name, and what is found by size or among all programs.
 fn read_files(
     volume: &dyn FileSystem,
@@ -369,12 +388,14 @@ fn read_files(
             } else if names.clone().any(|name| wants.name(name)) {
                 true
             } else {
+                let is_noticed = names.clone().any(|name| checks.iter().any(|check| check.notices(name)));
                 sweep.offer(candidate.id, candidate.size, &mut |done, total| {
                     tell("hashing files", done, total)
                 });
-                names.any(|name| {
-                    may_be_hive(name) || same_name(name, "boot.ini") || same_name(name, hibernation::FILE)
-                })
+                is_noticed
+                    || names.any(|name| {
+                        may_be_hive(name) || same_name(name, "boot.ini") || same_name(name, hibernation::FILE)
+                    })
             }
         },
         &mut |done, total| tell("reading the file table", done, total),

@@ -12,7 +12,7 @@ use crate::cleanup::names::{asked_for, pending_deletions};
 use crate::cleanup::remove_now::{self, Unlink};
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
-use crate::finding::{Bearing, Outcome, PatchState, Subject};
+use crate::finding::{Bearing, CheckName, Outcome, PatchState, Subject};
 use crate::hive::check::Problem;
 use crate::hive::edit::Edit;
 use crate::path::WinPath;
@@ -373,8 +373,16 @@ fn plan_install(
     {
         return Err(why);
     }
-    let mut inert = Vec::new();
+    let (mut inert, mut with_names) = (Vec::new(), Vec::new());
     for (change, asked) in files {
+        // A restore point's change.log names its files; System Restore removes both together.
+        if install.findings.get(asked.1).is_some_and(|finding| finding.check == CheckName::RestorePoint) {
+            match make_inert(&change, place, plan, asked) {
+                Ok(action) => with_names.push(action),
+                Err(error) => leave(install, asked, &error.to_string()),
+            }
+            continue;
+        }
         let facts = install.evidence.files.iter().find(|file| file.facts.id == change.id);
         let facts = facts.map(|file| file.facts.clone());
         let unlink = facts.as_ref().and_then(|facts| Unlink::of(facts, &change, place.exam_volume, asked));
@@ -420,7 +428,12 @@ fn plan_install(
             Err(why) => plan.names_stay(inert.iter().flat_map(asked_for), &why),
         }
     }
+    if !with_names.is_empty() {
+        let why = "change.log of its restore point names it, and System Restore removes both together";
+        plan.names_stay(with_names.iter().flat_map(asked_for).collect::<Vec<_>>(), why);
+    }
     let mut actions = inert;
+    actions.append(&mut with_names);
     for (role, wanted) in values {
         let all = wanted.clone();
         let left = match hives::edit(install, &role, wanted, place, now, plan) {
@@ -454,7 +467,11 @@ fn cure_own(check: &dyn Check, finding: &crate::finding::Finding, policy: &Polic
 fn leave(install: &mut InstallExam, (_, finding): (usize, usize), why: &str) {
     if let Some(finding) = install.findings.get_mut(finding) {
         finding.outcome = Outcome::Left;
-        finding.why.push_str(&format!("; left: {why}"));
+        // One reason for many values is told once.
+        let words = format!("; left: {why}");
+        if !finding.why.contains(&words) {
+            finding.why.push_str(&words);
+        }
     }
 }
 
@@ -466,8 +483,9 @@ fn make_inert(
 ) -> Result<Action> {
     let size = change.digests.size;
     if size > MAX_QUARANTINE {
-        let why =
-            format!("at {size} bytes it is larger than any worm; more than {MAX_QUARANTINE} are not taken");
+        let why = format!(
+            "it has {size} bytes, and they are held in memory: more than {MAX_QUARANTINE} are not taken"
+        );
         return Err(Error::refused("quarantine the file", why).path(&change.path));
     }
     let by_hand = "delete it by hand on its own Windows, kept off every network";

@@ -16,7 +16,7 @@ use crate::cleanup::session::Session;
 use crate::digest::{Digests, Hasher, Sha256};
 use crate::error::{Error, Result};
 use crate::event::Sink;
-use crate::finding::Outcome;
+use crate::finding::{CheckName, Outcome};
 use crate::path::WinPath;
 use crate::store::journal::OpenJournal;
 use crate::volume::mount::{self, Doomed, HeldSignals, Mounted};
@@ -362,7 +362,7 @@ pub(super) fn inert_already(install: &InstallExam, index: usize) -> Option<(&Fil
     let finding = install.findings.get(index)?;
     let crate::finding::Subject::File { id, path, digests } = &finding.subject else { return None };
     let file = install.evidence.files.iter().find(|file| file.facts.id == *id)?;
-    let is_inert = finding.check == crate::finding::CheckName::WormFile
+    let is_inert = matches!(finding.check, CheckName::WormFile | CheckName::Companion)
         && finding.grade == crate::finding::Grade::Information
         && file.content.as_ref().is_ok_and(|content| content.all_zero);
     let change = FileChange { path: path.clone(), id: *id, digests: digests.clone() };

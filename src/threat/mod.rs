@@ -110,7 +110,8 @@ impl Signature {
         title
     }
 
-    fn has_name(&self, name: &str) -> bool {
+    /// Whether its files go by this base name.
+    pub fn has_name(&self, name: &str) -> bool {
         self.names.iter().any(|known| same_name(known, name))
     }
 
@@ -162,6 +163,11 @@ impl<'a> Match<'a> {
             Self::Signature(_, grade) => *grade,
             Self::Entry(entry) => entry.grade,
         }
+    }
+
+    /// Whether it is a signature of a companion, whose files the checks of the worm pass over.
+    pub fn is_companion(&self) -> bool {
+        matches!(self, Self::Signature(signature, _) if signature.role == Role::Companion)
     }
 
     /// The family; of a hash set's line its name.

@@ -17,6 +17,9 @@ const HIVES: [(&str, HiveRole); 3] = [
 ];
 /// A user's hive in the folder of the profile.
 const USER_HIVE: &str = "ntuser.dat";
+/// The hive of the system's own account, in `system32\config`: HKEY_CURRENT_USER of whatever runs as that, and of a worm
+/// that came through a service.
+const SYSTEM_USER_HIVE: &str = "default";
 
 /// The system root and the hive that a path names, if it is `ROOT\system32\config\software` or `...\system`, letters
 /// folded. ROOT is one folder in the volume's root, as every setup of these Windows makes it.
@@ -27,9 +30,16 @@ pub fn config_hive(path: &WinPath) -> Option<(WinPath, HiveRole)> {
     (same_name(system32, "system32") && same_name(config, "config")).then(|| (WinPath::new(root), role))
 }
 
-/// Whether a path is that of a user's hive: `NTUSER.DAT` in a folder.
+/// Whether a path is that of a user's hive: `NTUSER.DAT` in a folder, or `ROOT\system32\config\default`.
 pub fn is_user_hive(path: &WinPath) -> bool {
-    same_name(path.file_name(), USER_HIVE) && path.parts().count() > 1
+    let parts: Vec<&str> = path.parts().collect();
+    match parts.as_slice() {
+        [_, system32, config, file] if same_name(file, SYSTEM_USER_HIVE) => {
+            same_name(system32, "system32") && same_name(config, "config")
+        }
+        [_, .., file] => same_name(file, USER_HIVE),
+        _ => false,
+    }
 }
 
 /// Which hive a file is by its path, whichever install it belongs to.
@@ -40,7 +50,8 @@ pub fn hive_role(path: &WinPath) -> Option<HiveRole> {
 
 /// Whether a file of this name may be a hive that [`config_hive`] or [`is_user_hive`] asks for.
 pub fn may_be_hive(name: &str) -> bool {
-    HIVES.iter().map(|(known, _)| *known).chain([USER_HIVE]).any(|known| same_name(known, name))
+    let users = [USER_HIVE, SYSTEM_USER_HIVE];
+    HIVES.iter().map(|(known, _)| *known).chain(users).any(|known| same_name(known, name))
 }
 
 /// What kind of machine the product is.
@@ -236,9 +247,10 @@ impl Identity {
         Some(suites.iter().any(|suite| same_name(suite, "Terminal Server")))
     }
 
-    /// Whether this Windows keeps a mirror of SYSTEM in SYSTEM.ALT: NT 4.0 and 2000 do, XP and later do not.
-    pub fn keeps_alternate(&self) -> bool {
-        matches!(self.version.as_deref(), Some("4.0" | "5.0"))
+    /// Whether this Windows keeps a mirror of SYSTEM in SYSTEM.ALT: NT 4.0 and 2000 do, XP and later do not. None where
+    /// the version could not be read.
+    pub fn keeps_alternate(&self) -> Option<bool> {
+        self.version.as_deref().map(|version| matches!(version, "4.0" | "5.0"))
     }
 
     /// Whether this Windows acts on EnableDCOM: Windows 2000 does from Service Pack 3 on (KB825750, MS03-039), the

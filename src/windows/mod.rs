@@ -11,3 +11,4 @@ pub mod own_files;
 pub mod pending;
 pub mod prefetch;
 pub mod recycle_bin;
+pub mod restore_points;

@@ -1,4 +1,4 @@
-//! Judges a disk after a cut: what each of the three files that a run writes holds, and that no other is touched.
+//! Judges a disk after a cut: what each of the files that a run writes holds, and that no other is touched.
 //!
 //! A hive's values are read by the crate `regf` and held against a plain model of the edits, so that our reader and
 //! our editor do not vouch for themselves; our own check and tree come on top, as they see more.
@@ -21,7 +21,7 @@ use regf::hive::{RegistryHive, RegistryKey};
 
 use crate::cut_disk::{Overlay, SECTOR, Snapshot, partition, practice, read, reader};
 
-/// The three files that a run writes.
+/// The three files that a run writes on every Windows, as they lie on XP.
 pub(crate) const WORM: &str = "/WINDOWS/system32/msblast.exe";
 pub(crate) const SOFTWARE: &str = "/WINDOWS/system32/config/software";
 pub(crate) const SYSTEM: &str = "/WINDOWS/system32/config/system";
@@ -44,7 +44,13 @@ pub(crate) fn values(bytes: &[u8]) -> Result<Values, String> {
         }
         Ok(())
     }
-    let hive = RegistryHive::from_bytes(bytes.to_vec()).map_err(|error| error.to_string())?;
+    let mut bytes = bytes.to_vec();
+    if bytes.get(28) == Some(&1) {
+        // SYSTEM.ALT as a primary hive, which is all that regf knows; the checksum is an exclusive or.
+        bytes[28] ^= 1;
+        bytes[508] ^= 1;
+    }
+    let hive = RegistryHive::from_bytes(bytes).map_err(|error| error.to_string())?;
     if hive.is_dirty() {
         return Err("regf calls it dirty".to_owned());
     }
@@ -88,12 +94,14 @@ pub(crate) fn edits_of(store: &Snapshot, role: HiveRole) -> Vec<Edit> {
     values.collect()
 }
 
-/// The three files of the practice disk that a run writes; none of them moves.
+/// The files of the practice disk that a run writes; none of them moves.
 pub(crate) struct Files {
     start: u64,
     pub(crate) worm: Extents,
     pub(crate) software: Extents,
     pub(crate) system: Extents,
+    /// SYSTEM.ALT, where there is one.
+    pub(crate) alternate: Option<Extents>,
 }
 
 pub(crate) fn files() -> Files {
@@ -101,11 +109,16 @@ pub(crate) fn files() -> Files {
     let window = Window::new(reader(&Overlay::new()), start, size);
     let recognised = recognise(&window).unwrap();
     let volume = open_volume(std::sync::Arc::new(window), recognised).unwrap();
-    let find = |path: &str| {
-        let facts = volume.find(&WinPath::new(&path.replace('/', r"\"))).unwrap().unwrap();
-        volume.extents(facts.id).unwrap()
+    let look = |path: &str| {
+        // NT 4.0 and 2000 lie in a folder of another name.
+        [path.to_owned(), path.replace("/WINDOWS/", "/WINNT/")].iter().find_map(|path| {
+            let facts = volume.find(&WinPath::new(&path.replace('/', r"\"))).unwrap()?;
+            Some(volume.extents(facts.id).unwrap())
+        })
     };
-    Files { start, worm: find(WORM), software: find(SOFTWARE), system: find(SYSTEM) }
+    let find = |path: &str| look(path).unwrap();
+    let alternate = look(&format!("{SYSTEM}.ALT"));
+    Files { start, worm: find(WORM), software: find(SOFTWARE), system: find(SYSTEM), alternate }
 }
 
 impl Files {
@@ -125,12 +138,13 @@ impl Files {
         self.start + extents.place(offset, SECTOR as u64).unwrap()
     }
 
-    /// Every changed sector lies inside one of the three files, so no other file can differ. The slack behind a
+    /// Every changed sector lies inside one of the files, so no other file can differ. The slack behind a
     /// file's end is of nobody, and stays as it is too.
     fn nothing_else(&self, disk: &Overlay) -> Result<(), String> {
         for (&place, sector) in disk {
             let at = place - self.start;
-            let owner = [&self.worm, &self.software, &self.system].into_iter().find_map(|extents| {
+            let files = [&self.worm, &self.software, &self.system].into_iter().chain(&self.alternate);
+            let owner = files.into_iter().find_map(|extents| {
                 let run =
                     extents.runs.iter().find(|run| (run.place..run.place + run.length).contains(&at))?;
                 Some((extents.size, run.file_offset + (at - run.place)))
@@ -177,6 +191,12 @@ impl Way {
         self.steps.last().unwrap()
     }
 
+    /// In how many states it can be, the first counted.
+    #[allow(dead_code, reason = "the story of SYSTEM.ALT asks for it")]
+    pub(crate) fn steps(&self) -> usize {
+        self.steps.len()
+    }
+
     pub(crate) fn first(&self) -> &Values {
         &self.steps[0]
     }
@@ -198,6 +218,8 @@ pub(crate) struct Judge {
     pub(crate) files: Files,
     pub(crate) software: Vec<Way>,
     pub(crate) system: Vec<Way>,
+    /// Of SYSTEM.ALT; none where there is no such file, or no run of the story writes it.
+    pub(crate) alternate: Vec<Way>,
     seen: Mutex<HashMap<Sha256, Result<Where, String>>>,
 }
 
@@ -207,11 +229,12 @@ pub(crate) struct Found {
     pub(crate) worm: Stand,
     pub(crate) software: Where,
     pub(crate) system: Where,
+    pub(crate) alternate: Option<Where>,
 }
 
 impl Judge {
     pub(crate) fn new(files: Files, software: Vec<Way>, system: Vec<Way>) -> Self {
-        Self { files, software, system, seen: Mutex::default() }
+        Self { files, software, system, alternate: Vec::new(), seen: Mutex::default() }
     }
 
     /// Every file but the worm whole, hives after some number of whole edits, the worm live as a whole or not at all.
@@ -224,6 +247,12 @@ impl Judge {
             worm: self.worm(disk)?,
             software: hive(&self.software, &self.files.software, "SOFTWARE")?,
             system: hive(&self.system, &self.files.system, "SYSTEM")?,
+            alternate: match &self.files.alternate {
+                Some(extents) if !self.alternate.is_empty() => {
+                    Some(hive(&self.alternate, extents, "SYSTEM.ALT")?)
+                }
+                _ => None,
+            },
         })
     }
 

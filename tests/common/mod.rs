@@ -15,6 +15,7 @@
 pub mod hives;
 mod skip;
 pub mod volume;
+pub mod windows;
 
 pub use skip::skip;
 
@@ -190,14 +191,20 @@ pub fn practice(options: &[&str]) -> Option<Vec<u8>> {
     let key = options.join(" ");
     let mut made = MADE.get_or_init(Mutex::default).lock().unwrap_or_else(|e| e.into_inner());
     if !made.contains_key(&key) {
-        let folder = tempfile::tempdir().unwrap();
-        let out = folder.path().join("practice.img");
-        let mut command = Command::new(Path::new(ROOT).join("scripts/make-practice-disk"));
-        command.arg(&out).args(options);
-        judge(&mut command);
-        made.insert(key.clone(), fs::read(&out).unwrap());
+        made.insert(key.clone(), make(options));
     }
     made.get(&key).cloned()
+}
+
+/// A practice disk that nobody else asks for, made for this once.
+#[track_caller]
+pub fn make(options: &[&str]) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("practice.img");
+    let mut command = Command::new(Path::new(ROOT).join("scripts/make-practice-disk"));
+    command.arg(&out).args(options);
+    judge(&mut command);
+    fs::read(&out).unwrap()
 }
 
 /// A disk of its own, and a store.

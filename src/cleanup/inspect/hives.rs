@@ -7,13 +7,13 @@ use super::{HiveExam, InstallExam};
 use crate::change::HiveRole;
 use crate::checks::{KeyEvidence, Mirror, Wants};
 use crate::cleanup::hive_file::{self, HiveFile, Replayed};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hive::check::{Class, check};
 use crate::hive::read::Key;
 use crate::path::{RegPath, WinPath};
 use crate::volume::{FileFacts, FileSystem};
 use crate::windows::control_set::Select;
-use crate::windows::install::config_hive;
+use crate::windows::install::{config_hive, is_user_hive};
 use crate::windows::pending;
 
 impl InstallExam {
@@ -40,10 +40,12 @@ impl InstallExam {
                 Err(why) => self.unread(role, true, why),
             }
         }
-        if self.evidence.identity.keeps_alternate() {
-            let claimants = claimants.remove(&HiveRole::SystemAlternate).unwrap_or_default();
+        let claimants = claimants.remove(&HiveRole::SystemAlternate).unwrap_or_default();
+        // Of a Windows that does not tell which it is, a mirror that lies there counts.
+        if self.evidence.identity.keeps_alternate().unwrap_or(!claimants.is_empty()) {
             self.evidence.mirror = self.read_mirror(volume, claimants, wants);
             if let Mirror::Unusable(why) = &self.evidence.mirror {
+                self.notes.retain(|note| !note.ends_with(why));
                 self.notes.push(format!("SYSTEM.ALT is left alone: {why}"));
             }
         }
@@ -56,16 +58,39 @@ impl InstallExam {
             Err(why) => return Mirror::Unusable(why),
         };
         self.read_file(volume, (role.clone(), false), facts, wants);
-        let unread = self.evidence.unread_hives.get(&role).cloned();
-        let unwritable = self.hives.get(&role).and_then(|exam| exam.unwritable.clone());
-        unread.or(unwritable).map_or(Mirror::Usable, Mirror::Unusable)
+        if let Some(why) = self.evidence.unread_hives.get(&role) {
+            return Mirror::Unusable(why.clone());
+        }
+        let exam = self.hives.get(&role);
+        if let Some(why) = exam.and_then(|exam| exam.unwritable.clone()) {
+            return Mirror::Unusable(why);
+        }
+        // Windows has a log for it as little as for SYSTEM; a dirty one is the kernel's to write anew.
+        if let Some(Replayed { why, .. }) = exam.and_then(|exam| exam.replayed.as_ref()) {
+            return Mirror::Unusable(format!("it is dirty ({why})"));
+        }
+        Mirror::Usable
     }
 
     /// Reads the hives of users, one at a time in memory. One that cannot be read stops nothing.
-    pub(super) fn read_user_hives(&mut self, volume: &dyn FileSystem, files: &[FileFacts], wants: &Wants) {
-        for facts in files {
-            let role = HiveRole::User(facts.path.clone());
-            self.read_file(volume, (role, false), facts.clone(), wants);
+    pub(super) fn read_user_hives<'a>(
+        &mut self,
+        volume: &dyn FileSystem,
+        files: impl Iterator<Item = &'a FileFacts>,
+        wants: &Wants,
+    ) {
+        let mut claimants: BTreeMap<WinPath, Vec<FileFacts>> = BTreeMap::new();
+        for facts in files.filter(|facts| !facts.is_orphan) {
+            if let Some(path) = facts.paths.iter().find(|path| is_user_hive(path)) {
+                claimants.entry(path.clone()).or_default().push(facts.clone());
+            }
+        }
+        for (path, claimants) in claimants {
+            let role = HiveRole::User(path.clone());
+            match the_file(volume, claimants, &path) {
+                Ok(facts) => self.read_file(volume, (role, false), FileFacts { path, ..facts }, wants),
+                Err(why) => self.unread(role, false, why),
+            }
         }
     }
 
@@ -141,7 +166,15 @@ impl InstallExam {
                 sets = select.sets().collect();
                 self.evidence.select = select;
             }
-            HiveRole::SystemAlternate => sets = Select::read(&hive)?.sets().collect(),
+            HiveRole::SystemAlternate => {
+                let select = Select::read(&hive)?;
+                let is_known = !self.evidence.unread_hives.contains_key(&HiveRole::System);
+                if is_known && select != self.evidence.select {
+                    let why = "its Select names other control sets than that of SYSTEM";
+                    return Err(Error::refused("take it for a mirror of SYSTEM", why).path(&exam.facts.path));
+                }
+                sets = select.sets().collect();
+            }
             HiveRole::User(_) => {}
         }
         let wanted = wants.keys.iter().flat_map(|want| want.paths_in(role, &sets));
@@ -151,11 +184,7 @@ impl InstallExam {
             matching(hive.root()?, RegPath::default(), &parts, &mut found)?;
         }
         for (path, key) in found {
-            let mut evidence = KeyEvidence::default();
-            for value in key.values()? {
-                evidence.values.push((value.name(), value.data().map_err(|error| error.to_string())));
-            }
-            self.evidence.keys.insert((role.clone(), path), evidence);
+            self.evidence.keys.insert((role.clone(), path), KeyEvidence::of(&key)?);
         }
         Ok(())
     }
@@ -185,20 +214,29 @@ fn matching<'a>(
     }
 }
 
-/// The one file that the file table and the directories agree on to be a hive; else why there is none. Windows opens a
-/// hive by the directories; a record that merely claims the path may be a leftover of damage, and is not what it loads.
+/// The one file that the file table and the directories agree on to be a hive of the machine; else why there is none.
 fn the_hive(
     volume: &dyn FileSystem,
-    mut claimants: Vec<FileFacts>,
+    claimants: Vec<FileFacts>,
     root: &WinPath,
     role: &HiveRole,
 ) -> Result<FileFacts, String> {
-    let none = || format!("{root}\\system32\\config has no file {role}");
-    let Some(facts) = claimants.pop() else { return Err(none()) };
     // Of a file with several names, the one that Windows opens.
     let is_hive =
         |path: &&WinPath| config_hive(path).is_some_and(|found| found == (root.clone(), role.clone()));
-    let path = facts.paths.iter().find(is_hive).unwrap_or(&facts.path);
+    let path = claimants.iter().flat_map(|facts| &facts.paths).find(is_hive).cloned();
+    let path = path.ok_or_else(|| format!("{root}\\system32\\config has no file {role}"))?;
+    the_file(volume, claimants, &path)
+}
+
+/// The one file that is at a path by the file table and by the directories. Windows opens a hive by the directories; a
+/// record that merely claims the path may be a leftover of damage, and is not what it loads.
+fn the_file(
+    volume: &dyn FileSystem,
+    mut claimants: Vec<FileFacts>,
+    path: &WinPath,
+) -> Result<FileFacts, String> {
+    let Some(facts) = claimants.pop() else { return Err(format!("there is no file {path}")) };
     if !claimants.is_empty() {
         let ids: Vec<String> = claimants.iter().chain([&facts]).map(|file| file.id.to_string()).collect();
         return Err(format!(

@@ -28,35 +28,68 @@ pub(super) fn edit(
     if let Some(why) = &exam.unwritable {
         return Err(why.clone());
     }
-    if *role != HiveRole::System || install.evidence.mirror == Mirror::None {
-        let (action, left) = edit_one(exam, wanted, place, now, plan)?;
-        return Ok((action.into_iter().collect(), left));
-    }
+    let is_mirrored = *role == HiveRole::System && install.evidence.mirror != Mirror::None;
     let mut refused = Left::new();
     loop {
-        let (action, mut left) = edit_one(exam, wanted.clone(), place, now, plan)?;
-        let kept: Vec<Wanted> = wanted
-            .into_iter()
-            .filter(|(change, _)| !left.iter().any(|((other, _), _)| other == change))
-            .collect();
-        let (mirror, lacking) = edit_mirror(install, &kept, place, now, plan);
+        let (action, mut lost) = edit_one(exam, wanted.clone(), place, now, plan)?;
+        let kept = without(&wanted, &lost);
+        let (mirror, lacking) = match is_mirrored {
+            true => edit_mirror(install, &kept, place, now, plan),
+            false => (None, Left::new()),
+        };
         // What the mirror does not take would come undone where Windows falls back to it. A worm's service is stopped all
         // the same: half of that is better than none.
         let (must, may): (Left, Left) =
             lacking.into_iter().partition(|((change, _), _)| change.purpose != Purpose::Disinfection);
-        if must.is_empty() {
+        let mut is_settled = must.is_empty();
+        lost.extend(must);
+        let torn: Left = without(&kept, &lost)
+            .into_iter()
+            .filter_map(|wanted| falls_with(&wanted, &lost).map(|why| (wanted, why)))
+            .collect();
+        is_settled &= torn.is_empty();
+        lost.extend(torn);
+        wanted = without(&wanted, &lost);
+        refused.append(&mut lost);
+        if is_settled {
+            if action.is_some() {
+                note_replay(exam, plan);
+            }
             plan.notes.extend(may.into_iter().map(|((change, _), why)| {
                 format!("{} is changed in SYSTEM and not in SYSTEM.ALT: {why}", change.place())
             }));
-            refused.append(&mut left);
             return Ok((action.into_iter().chain(mirror).collect(), refused));
         }
-        wanted = kept.into_iter().filter(|kept| !must.iter().any(|(lost, _)| lost == kept)).collect();
-        refused.append(&mut left);
-        refused.extend(must);
         if wanted.is_empty() {
             return Ok((Vec::new(), refused));
         }
+    }
+}
+
+/// Those of the changes that are not lost.
+fn without(wanted: &[Wanted], lost: &Left) -> Vec<Wanted> {
+    let is_lost = |change: &ValueChange| lost.iter().any(|((other, _), _)| other == change);
+    wanted.iter().filter(|(change, _)| !is_lost(change)).cloned().collect()
+}
+
+/// Why a change falls with those that are lost: half of what closes the hole closes nothing, so the values that one
+/// finding asks for are all set or none.
+fn falls_with((change, asked): &Wanted, lost: &Left) -> Option<String> {
+    let together = |((other, by), _): &&(Wanted, String)| {
+        [change, other].iter().all(|change| change.purpose == Purpose::Protection)
+            && by.iter().any(|finding| asked.contains(finding))
+    };
+    lost.iter().find(together).map(|((other, _), why)| {
+        format!("its values count only together, and {} cannot be set: {why}", other.place())
+    })
+}
+
+fn note_replay(exam: &HiveExam, plan: &mut Plan) {
+    if let Some(Replayed { pages, .. }) = &exam.replayed {
+        plan.notes.push(format!(
+            "{} is dirty: its transaction log ({pages} pages) is replayed before it is edited, and taken back with the run",
+            exam.facts.path
+        ));
     }
 }
 
@@ -200,12 +233,6 @@ fn edit_one(
         return Err(format!("the edit of {} would not be sound: {}", exam.facts.path, found.join("; ")));
     }
     let mut writes = Vec::new();
-    if let Some(Replayed { pages, .. }) = exam.replayed.as_ref().filter(|_| !replay.is_empty()) {
-        plan.notes.push(format!(
-            "{} is dirty: its transaction log ({pages} pages) is replayed before it is edited, and taken back with the run",
-            exam.facts.path
-        ));
-    }
     for (group, patches) in (0..).zip(replay.into_iter().chain(groups)) {
         for patch in patches.sectors {
             let place = extents.place(patch.offset, SECTOR).map_err(words)?;
@@ -242,5 +269,8 @@ pub(in crate::cleanup) fn edit_for_undo(
     let place = Place { exam_volume, volume, opened, install: 0 };
     let wanted = wanted.into_iter().map(|change| (change, Vec::new())).collect();
     let (action, left) = edit_one(exam, wanted, &place, now, plan)?;
+    if action.is_some() {
+        note_replay(exam, plan);
+    }
     Ok((action, left.into_iter().map(|((change, _), why)| (change, why)).collect()))
 }

@@ -190,6 +190,9 @@ fn knows_a_config_hive_by_its_place() {
     let user = WinPath::new("Documents and Settings\\x\\ntuser.dat");
     assert_eq!(hive_role(&user), Some(HiveRole::User(user)));
     assert_eq!(hive_role(&WinPath::new("ntuser.dat")), None);
+    let system = WinPath::new("WINNT\\system32\\config\\DEFAULT");
+    assert_eq!(hive_role(&system), Some(HiveRole::User(system)));
+    assert_eq!(hive_role(&WinPath::new("WINNT\\system32\\default")), None);
     assert_eq!(config_hive(&WinPath::new("WINDOWS\\repair\\software")), None);
     assert_eq!(config_hive(&WinPath::new("a\\WINDOWS\\system32\\config\\system")), None);
 }
