@@ -409,6 +409,25 @@ fn more_than_the_names_leaves_the_flag_set() {
     assert_eq!(name.as_str().unwrap().starts_with("removed"), !case.has_file(WORM), "{name}");
 }
 
+/// An ntfs-3g that does not end well may have left half of a change anywhere: Windows is to check the volume, though the
+/// file table is as it should be.
+#[test]
+fn a_mount_that_ends_badly_leaves_the_flag_set() {
+    let tools = Tools::new("\"$REAL\" \"$@\"; exit 3");
+    let Some(case) = practice() else { return };
+    let ran = Ran::of(&mut tools.clean(&case));
+    must_be_released(&case);
+    ran.says("is left set").require(is_flagged(&case), "the flag to be left set");
+
+    let Some(case) = with_common_app_data() else { return };
+    let mut command = case.on_disk(&["clean", "--yes", "--json", "--store", "disk"]);
+    let path = std::env::var("PATH").unwrap();
+    let ran = Ran::of(command.env("PATH", format!("{}:{path}", tools.folder.path().display()))).exits(2);
+    must_be_released(&case);
+    ran.says("is left set").require(is_flagged(&case), "the flag to be left set");
+    ran.require(case.file(WORM).starts_with(b"MZ"), "nothing to be written raw");
+}
+
 /// Holds each sync up.
 const SLOWLY: &str =
     "strace -qq -f -o /dev/null -e trace=fsync,fdatasync -e inject=fsync,fdatasync:delay_enter=400ms";

@@ -24,6 +24,8 @@ use crate::volume::{Candidate, FileFacts, FileSystem, refuse_in_use};
 
 const DOING: &str = "keep the record on the patient's own disk";
 const ELSEWHERE: &str = "give a folder on another disk or stick with --store";
+/// What is said where nobody can vouch for the volume any more.
+const LEFT_SET: &str = "its dirty flag is left set, so that Windows checks the volume at its next start";
 /// Name of the store's folder.
 const FOLDER: &str = "Deblast";
 /// The keys that name Common AppData: the one as it is, the other with %variables%.
@@ -169,14 +171,14 @@ impl DiskStore {
         turn_flag(sectors.as_mut(), self.start, &flag, true)?;
         patient.device.drop_caches()?;
         let place = (self.start, self.size);
-        let written = match Mounted::ntfs(patient.device.path(), place, &signals) {
-            Ok(mounted) => {
-                let copied = mounted.copy_in(run.path(), &self.folder, run.id());
-                mounted.release().and(copied)
-            }
-            Err(error) => Err(error),
+        let (written, ended) = match Mounted::ntfs(patient.device.path(), place, &signals) {
+            Ok(mounted) => (mounted.copy_in(run.path(), &self.folder, run.id()), mounted.release()),
+            // Nothing was written through it.
+            Err(error) => (Err(error), Ok(())),
         };
-        refuse_in_use(patient.device.path()).map_err(|error| error.within(DOING))?;
+        // An ntfs-3g that did not end well may have left half of a change where the file table does not show it.
+        ended.map_err(|error| error.within(DOING).hint(LEFT_SET))?;
+        refuse_in_use(patient.device.path()).map_err(|error| error.within(DOING).hint(LEFT_SET))?;
         let files = reopen(patient, self.start, self.size)?;
         // All that is new must be this folder; all else must be as it was.
         let mut news = below(files.as_ref(), &self.folder.join(run.id()), &names_in(run.path())?)?;
@@ -184,8 +186,9 @@ impl DiskStore {
             news.extend(files.find(&self.folder)?.map(|folder| folder.id));
         }
         if census(files.as_ref(), &news)?.0 != before.0 {
-            return Err(Error::refused(DOING, "more has changed in the file table than this folder")
-                .hint("have that Windows check the volume (chkdsk /f)"));
+            return Err(
+                Error::refused(DOING, "more has changed in the file table than this folder").hint(LEFT_SET)
+            );
         }
         let compared = written.and_then(|()| self.compare(files.as_ref(), run));
         turn_flag(sectors.as_mut(), self.start, &files.dirty_flag()?, false)?;
