@@ -20,12 +20,16 @@ use crate::error::{Context, Error, Result};
 use crate::path::{RegPath, WinPath};
 use crate::store::{RunFolder, Store};
 use crate::volume::mount::{self, Mounted};
-use crate::volume::{Candidate, FileFacts, FileSystem, refuse_in_use};
+use crate::volume::{Candidate, FileFacts, FileSystem, Owner, refuse_in_use};
 
 const DOING: &str = "keep the record on the patient's own disk";
 const ELSEWHERE: &str = "give a folder on another disk or stick with --store";
 /// What is said where nobody can vouch for the volume any more.
 const LEFT_SET: &str = "its dirty flag is left set, so that Windows checks the volume at its next start";
+/// Who may own what is taken for a store of ours: the Administrators, SYSTEM.
+const OWNERS: [&str; 2] = ["S-1-5-32-544", "S-1-5-18"];
+/// A store on the disk with more bytes than this is not copied.
+const MAX_STORE: u64 = 1 << 30;
 /// Name of the store's folder.
 const FOLDER: &str = "Deblast";
 /// The keys that name Common AppData: the one as it is, the other with %variables%.
@@ -77,7 +81,12 @@ impl DiskStore {
             size: opened.reader.size(),
             folder: place.join(FOLDER),
         };
-        for file in files_of(opened.files.as_ref(), &store.folder)? {
+        let mut room = MAX_STORE;
+        for file in store.own_files(opened.files.as_ref())? {
+            room = room.checked_sub(file.size).ok_or_else(|| {
+                let why = format!("its files have more than {MAX_STORE} bytes in all");
+                Error::refused(DOING, why).path(&store.folder)
+            })?;
             let Some(here) = store.staged(&file.path) else { continue };
             let bytes = opened.files.read(file.id, MAX_FILE).map_err(|error| error.path(&file.path))?;
             let write = || -> std::io::Result<()> {
@@ -87,6 +96,30 @@ impl DiskStore {
             write().doing("copy the store into memory").map_err(|error| error.device(&here))?;
         }
         Ok(store)
+    }
+
+    /// Its files on the volume. Refused where one of them, or the folder, is not the Administrators' or SYSTEM's: users may
+    /// make folders in Common AppData, and what a store says is written to the disk.
+    fn own_files(&self, files: &dyn FileSystem) -> Result<Vec<FileFacts>> {
+        let found = files_of(files, &self.folder)?;
+        let folders = found.iter().filter_map(|file| file.path.parent()).chain([self.folder.clone()]);
+        let folders: BTreeSet<WinPath> = folders.collect();
+        let folders = folders.iter().filter_map(|folder| files.find(folder).transpose());
+        for file in found.iter().cloned().map(Ok).chain(folders) {
+            let file = file?;
+            let owner = match files.owner(file.id).map_err(|error| error.path(&file.path))? {
+                Owner::NotKept => continue,
+                Owner::Is(owner) if OWNERS.contains(&owner.as_str()) => continue,
+                Owner::Is(owner) => format!("it belongs to {owner}"),
+                Owner::Unknown => "its owner cannot be told".to_owned(),
+            };
+            let why =
+                format!("{owner}, neither to the Administrators nor to SYSTEM: anybody may have made it");
+            return Err(Error::refused(DOING, why)
+                .path(&file.path)
+                .hint("look at that folder, and rename it if it is not a store of yours"));
+        }
+        Ok(found)
     }
 
     /// The copy, as a store.
