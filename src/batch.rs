@@ -70,7 +70,20 @@ pub fn execute(options: &Options) -> Result<u8> {
         }
         for target in &options.targets {
             let patient = Patient::open(target)?;
-            for line in list_runs(&patient, &settings, &mut show)? {
+            let lines = list_runs(&patient, &settings, &mut show)?;
+            if lines.is_empty() {
+                let store = if settings.store.is_on_patient() {
+                    "the store on this disk".to_owned()
+                } else {
+                    settings.store.root().display().to_string()
+                };
+                out(&format!(
+                    "no run of {} belongs to {}\n",
+                    printable(&store),
+                    printable(&target.display().to_string())
+                ))?;
+            }
+            for line in lines {
                 out(&format!("{}\n", printable(&line)))?;
             }
         }

@@ -148,13 +148,9 @@ fn an_undo_warns_of_what_it_brings_back() {
 #[test]
 fn what_this_version_does_not_have_is_refused_in_words() {
     let Some(case) = Case::practice() else { return };
-    for (options, words) in
-        [(["--remove", "now"], "--remove at-boot"), (["--store", "disk"], "another disk or stick")]
-    {
-        let ran = Ran::of(&mut case.on_disk(&[&["clean", "--yes"][..], &options].concat())).exits(2);
-        ran.says(words);
-        case.must_be_as_at_first(&ran);
-    }
+    let ran = Ran::of(&mut case.on_disk(&["clean", "--yes", "--jobs", "2"])).exits(2);
+    ran.says("--jobs");
+    case.must_be_as_at_first(&ran);
 }
 
 #[test]
@@ -661,10 +657,10 @@ fn an_undo_tells_its_result_first() {
     let ran = undo(&["--dry-run"]).exits(0);
     ran.says("RESULT: NOT CARRIED OUT");
     let ran = undo(&["--yes", "--only", "protection"]).exits(0);
-    ran.says("RESULT: DONE").says("The disk now: exposed").says("check that the patch is in");
+    ran.says("RESULT: DONE").says("The disk now: exposed").says("check that");
     let ran = undo(&["--yes"]).exits(0);
     ran.says("RESULT: DONE - taken back and verified").says("The disk now: infected");
-    ran.says("The worm is back as it was before the run");
+    ran.says("The worm, or what starts it, is back");
     ran.require(!ran.stdout.contains("VERDICT") && !ran.stdout.contains("Clean this disk"), "no failure");
     let ran = undo(&["--yes"]).exits(0);
     ran.says("RESULT: NOTHING TO DO");
@@ -803,7 +799,7 @@ fn the_report_fits_a_screen_and_names_commands_to_copy() {
     };
     let disk = case.disk.display();
     let ran = Ran::of(&mut case.on_disk(&["scan"])).exits(1);
-    must_fit(&ran, &format!("deblast clean {disk}"));
+    must_fit(&ran, &format!("deblast clean --signatures {} {disk}", common::PRACTICE));
     let ran = case.storing(&["clean", "--yes"], &[]).exits(0);
     let store = case.store();
     must_fit(&ran, &format!("deblast undo --only protection --store {} {disk}", store.display()));

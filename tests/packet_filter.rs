@@ -207,7 +207,7 @@ fn a_server_is_left_exposed_in_words_until_it_is_asked_for() {
     clean.require(found["outcome"] == "left" && found["grade"] == "confirmed", "left");
     clean.require(why(&found).contains("shuts a server's own services out"), "why not");
     clean.require(why(&found).contains("--packet-filter on"), "what would do it");
-    clean.require(steps(&clean).contains("deblast clean --packet-filter on"), "the next step");
+    clean.require(steps(&clean).contains("--packet-filter on`"), "the next step");
     must_differ(&case, &W2000, &before, &BTreeSet::new());
 
     let clean = case.clean(&["--packet-filter", "on"]).exits(0);

@@ -12,7 +12,9 @@ use crate::finding::{Bearing, CheckName, DcomState, FilterState, Finding, Grade,
 pub(super) fn next_steps(target: &TargetReport, settings: &Settings, wrote: bool) -> Vec<String> {
     let asked =
         |name: &str| settings.options.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
-    let disk = shell_word(&target.path);
+    let disk = &shell_word(&target.path);
+    let clean = typed("clean", settings, disk);
+    let scan = typed("scan", settings, disk);
     // Only a run that wrote has a record there.
     let store =
         if wrote { shell_word(&settings.store.root().display().to_string()) } else { "STORE".to_owned() };
@@ -24,14 +26,19 @@ pub(super) fn next_steps(target: &TargetReport, settings: &Settings, wrote: bool
     };
     for install in &target.installs {
         let words = match asked("command") {
-            "undo" => after_undo(install, asked("only"), wrote, &disk, &store),
-            _ => after_cure(install, &disk, &store),
+            "undo" => after_undo(install, asked("only"), wrote, disk, &store),
+            _ => after_cure(install, &clean, disk, &store),
         };
+        if install.volume.state.iter().any(|words| words.contains(ASLEEP)) {
+            add(format!(
+                "A Windows on this disk is hibernated, and nothing is written until that has ended: start it with the network cable out, shut it down properly, and clean then; or give its session up, with what was not saved in it: `{clean} --hibernation discard`"
+            ));
+        }
         words.into_iter().for_each(&mut add);
         // Where the worm is back, nobody is bidden to start it.
         let is_back = asked("command") == "undo" && install.verdict == Verdict::Infected;
         if is_back {
-            add(format!("To be rid of it again: `deblast clean {disk}`"));
+            add(format!("To be rid of it again: `{clean}`"));
         } else if install.hole.patch != PatchState::Fixed {
             add("Start Windows with the network cable still unplugged, or behind a firewall that blocks 69/udp, 135, 139 and 445 tcp and udp, and 4444/tcp.".to_owned());
             add("Install the patch of MS03-026 (KB823980) or a later one that contains it (KB824146, KB828741), then restart.".to_owned());
@@ -42,24 +49,46 @@ pub(super) fn next_steps(target: &TargetReport, settings: &Settings, wrote: bool
         if matches!(install.hole.dcom, DcomState::Off | DcomState::OffNotHonoured) {
             add(format!(
                 "Once the patch is in, lift the protection if programs need DCOM: on the running Windows set EnableDCOM to Y below HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Ole (or in dcomcnfg.exe) and restart; {}",
-                offline(&disk, &store)
+                offline(disk, &store)
             ));
         }
         if is_filtered(install) {
             add(format!(
                 "Once the patch is in, lift TCP/IP filtering too, which keeps every service of this machine from the network: on the running Windows in the advanced properties of TCP/IP (on 2000 and later below Options, on NT 4.0 Enable Security), and restart; {}",
-                offline(&disk, &store)
+                offline(disk, &store)
+            ));
+        }
+        if install.suspects > 0 {
+            add(format!(
+                "Look at the suspects above. What is none of yours is made inert, and can be taken back, by `{clean} --suspects quarantine` (copies in restore points: `--restore-points quarantine`)"
             ));
         }
         let is_unsettled = install.volume.state.iter().any(|words| words.ends_with(SCAN_AGAIN));
         if (install.verdict != Verdict::Clean || is_unsettled) && !is_back {
-            add(format!("Scan the disk again after Windows has started once: `deblast scan {disk}`"));
+            add(format!("Scan the disk again after Windows has started once: `{scan}`"));
         }
         if install.findings.iter().any(|finding| finding.bearing == Bearing::Infection) {
             add("Who has run a worm's code can never be sure of that Windows again; where it matters, install it anew (CA-2003-20).".to_owned());
         }
     }
     steps
+}
+
+/// What a volume's state says of a machine that is asleep.
+const ASLEEP: &str = "is hibernated";
+
+/// A command as it was given: with its signatures, and the store where it needs one.
+fn typed(command: &str, settings: &Settings, disk: &str) -> String {
+    let mut words = format!("deblast {command}");
+    let signatures = settings.options.get("signatures").and_then(serde_json::Value::as_array);
+    for file in signatures.into_iter().flatten().filter_map(serde_json::Value::as_str) {
+        words.push_str(&format!(" --signatures {}", shell_word(file)));
+    }
+    let was_given = settings.options.get("command").and_then(serde_json::Value::as_str) != Some("scan");
+    if command == "clean" && was_given {
+        words.push_str(&format!(" --store {}", shell_word(&settings.store.root().display().to_string())));
+    }
+    format!("{words} {disk}")
 }
 
 /// How the protection is lifted without that Windows.
@@ -76,24 +105,32 @@ fn is_filtered(install: &InstallReport) -> bool {
     install.hole.filter == FilterState::On || install.findings.iter().any(switched)
 }
 
-/// What closes the hole of an install that is exposed, up to the disk's name.
-fn protection(install: &InstallReport) -> &'static str {
+/// What closes the hole of an install that is exposed.
+fn protection(install: &InstallReport, clean: &str) -> String {
     // That check is sure of an open hole only where EnableDCOM does not close it.
     let is_needed =
         |finding: &Finding| finding.check == CheckName::PacketFilter && finding.grade == Grade::Confirmed;
     match install.findings.iter().any(is_needed) {
-        true => {
-            "or TCP/IP filtering is on, since this Windows is not known to act on EnableDCOM: `deblast clean --packet-filter on"
-        }
-        false => "or DCOM is disabled: `deblast clean",
+        true => format!(
+            "or TCP/IP filtering is on, since this Windows is not known to act on EnableDCOM: `{clean} --packet-filter on`"
+        ),
+        false => format!("or DCOM is disabled: `{clean}`"),
     }
 }
 
-fn after_cure(install: &InstallReport, disk: &str, store: &str) -> Option<String> {
+fn after_cure(install: &InstallReport, clean: &str, disk: &str, store: &str) -> Option<String> {
+    let is_left = |finding: &Finding| {
+        finding.bearing == Bearing::Infection
+            && finding.grade <= Grade::Probable
+            && finding.outcome != Outcome::Verified
+    };
     Some(match install.verdict {
         Verdict::Infected => {
-            format!("Clean this disk before Windows is started from it again: `deblast clean {disk}`")
+            format!("Clean this disk before Windows is started from it again: `{clean}`")
         }
+        Verdict::Undetermined if install.findings.iter().any(is_left) => format!(
+            "A worm was found and is still there. Read above what stands in the way, mend that, and clean: `{clean}`; let this machine meet no network meanwhile."
+        ),
         Verdict::Undetermined => {
             "Read why nothing can be said above, mend that, and scan again; do not connect this machine meanwhile.".to_owned()
         }
@@ -102,8 +139,8 @@ fn after_cure(install: &InstallReport, disk: &str, store: &str) -> Option<String
         }
         Verdict::Exposed => {
             format!(
-                "Keep this machine off every network until the patch is installed {} {disk}`",
-                protection(install)
+                "Keep this machine off every network until the patch is installed {}",
+                protection(install, clean)
             )
         }
         Verdict::Clean | Verdict::Cleaned => return None,
@@ -114,7 +151,7 @@ fn after_cure(install: &InstallReport, disk: &str, store: &str) -> Option<String
 fn after_undo(install: &InstallReport, only: &str, wrote: bool, disk: &str, store: &str) -> Option<String> {
     Some(match install.verdict {
         Verdict::Infected if wrote && only != "protection" => {
-            "The worm is back as it was before the run; do not start Windows from it on a network.".to_owned()
+            "The worm, or what starts it, is back; do not start Windows from it on a network.".to_owned()
         }
         Verdict::Infected => "A worm is on this disk; do not start Windows from it on a network.".to_owned(),
         Verdict::Undetermined | Verdict::Failed => {
@@ -122,6 +159,9 @@ fn after_undo(install: &InstallReport, only: &str, wrote: bool, disk: &str, stor
         }
         _ if wrote && only == "protection" => {
             "DCOM and TCP/IP filtering are as they were before the run. Start Windows, and check that the patch is in before it meets a network.".to_owned()
+        }
+        _ if wrote && only != "protection" && install.verdict <= Verdict::Exposed => {
+            "The bytes that the run had taken for a worm's are back, whatever the verdict above says: it is judged by the signatures that this command was given. Do not start Windows from it on a network.".to_owned()
         }
         Verdict::Exposed => {
             "The hole is open: keep this machine off every network until the patch is in.".to_owned()

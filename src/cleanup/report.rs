@@ -278,6 +278,7 @@ impl TargetReport {
             for install in &volume.installs {
                 let same = |other: &&InstallExam| other.evidence.root == install.evidence.root;
                 let after = again.and_then(|volume| volume.installs.iter().find(same));
+                let volume = again.unwrap_or(volume);
                 installs.push(install_report(volume, install, after, again.is_some(), undetermined));
             }
         }
@@ -300,7 +301,8 @@ impl TargetReport {
             },
             run_id: None,
             verdict: None,
-            volumes: exam.volumes.iter().map(VolumeReport::of).collect(),
+            // As they are now: what this run has settled is not said of them any more.
+            volumes: after.unwrap_or(exam).volumes.iter().map(VolumeReport::of).collect(),
             installs,
         }
     }

@@ -27,7 +27,25 @@ pub fn explain(verdict: Verdict) -> &'static str {
 /// The verdict of the run in words; where nothing can be said, the first reason why.
 fn reason(report: &Report) -> String {
     match report.reasons.as_slice() {
-        [] => explain(report.verdict).to_owned(),
+        [] => {
+            let suspects: usize = report
+                .targets
+                .iter()
+                .flat_map(|target| &target.installs)
+                .map(|install| install.suspects)
+                .sum();
+            let left = match (suspects, report.verdict) {
+                (0, _) | (_, Verdict::Infected) => String::new(),
+                (1, _) => "; one suspect is left, see below".to_owned(),
+                (count, _) => format!("; {count} suspects are left, see below"),
+            };
+            match report.verdict {
+                Verdict::Clean if !left.is_empty() => {
+                    format!("no worm is established, and the hole is closed{left}")
+                }
+                verdict => format!("{}{left}", explain(verdict)),
+            }
+        }
         [only] => only.clone(),
         [first, more @ ..] => format!("{first} (and {} more, see below)", more.len()),
     }
@@ -49,7 +67,8 @@ pub(super) struct Headline {
 pub(super) fn headline(report: &Report) -> Headline {
     if report.command() == "undo" {
         let (word, sentence) = undo_result(report);
-        let now = Some(format!("{} - {}", report.verdict, reason(report)));
+        let looked_at = report.targets.iter().any(|target| !target.volumes.is_empty());
+        let now = looked_at.then(|| format!("{} - {}", report.verdict, reason(report)));
         Headline { label: "RESULT", word: word.to_owned(), sentence: sentence.to_owned(), now }
     } else {
         let word = report.verdict.to_string().to_uppercase();
@@ -275,7 +294,14 @@ fn write_install(out: &mut String, install: &InstallReport) -> std::fmt::Result 
     install.problems.iter().try_for_each(|problem| writeln!(out, "    {}", printable(problem)))?;
     let hole = &install.hole;
     let [patch, dcom, filter] = hole_words(hole);
-    let closed = if hole.closed { "closed" } else { "open" };
+    let nothing_known = hole.patch == PatchState::NotEstablished
+        && hole.dcom == DcomState::NotEstablished
+        && hole.filter == FilterState::NotEstablished;
+    let closed = match hole.closed {
+        true => "closed",
+        false if nothing_known => "not established as closed",
+        false => "open",
+    };
     writeln!(out, "    the hole is {closed} (patch: {patch}; DCOM: {dcom}; packet filter: {filter})")?;
     install.notes.iter().try_for_each(|note| writeln!(out, "    {}", printable(note)))?;
     install.findings.iter().try_for_each(|finding| write_finding(out, finding))
