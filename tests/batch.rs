@@ -806,6 +806,9 @@ fn the_report_fits_a_screen_and_names_commands_to_copy() {
     let ran = Ran::of(&mut case.on_disk(&["scan"])).exits(0);
     must_fit(&ran, &format!("deblast undo --only protection --store STORE {disk}"));
     let ran = case.storing(&["undo", "--yes"], &[]).exits(0);
-    must_fit(&ran, &format!("deblast clean {disk}"));
+    must_fit(
+        &ran,
+        &format!("deblast clean --signatures {} --store {} {disk}", common::PRACTICE, case.store().display()),
+    );
     ran.require(!ran.stdout.contains("Start Windows with"), "nobody to be bidden to start the worm");
 }
