@@ -31,10 +31,13 @@ pub(super) fn next_steps(target: &TargetReport, settings: &Settings, wrote: bool
         // Where the worm is back, nobody is bidden to start it.
         let is_back = asked("command") == "undo" && install.verdict == Verdict::Infected;
         if is_back {
-            add(format!("To be rid of it again: `deblast clean {disk}`"));
+            add(format!("To be rid of it again: `deblast clean{} {disk}`", needed_option(install)));
         } else if install.hole.patch != PatchState::Fixed {
             add("Start Windows with the network cable still unplugged, or behind a firewall that blocks 69/udp, 135, 139 and 445 tcp and udp, and 4444/tcp.".to_owned());
             add("Install the patch of MS03-026 (KB823980) or a later one that contains it (KB824146, KB828741), then restart.".to_owned());
+        }
+        if asked("command") != "undo" {
+            left_by_policy(install, &disk).into_iter().for_each(&mut add);
         }
         if !is_back {
             installers::advice(install).into_iter().for_each(&mut add);
@@ -60,6 +63,31 @@ pub(super) fn next_steps(target: &TargetReport, settings: &Settings, wrote: bool
         }
     }
     steps
+}
+
+/// What is to be done about suspects and copies in restore points, which are no infection and are left unasked.
+fn left_by_policy(install: &InstallReport, disk: &str) -> Option<String> {
+    if install.suspects == 0 {
+        return None;
+    }
+    let has = |wanted: &dyn Fn(&Finding) -> bool| {
+        install.findings.iter().any(|finding| finding.outcome != Outcome::Verified && wanted(finding))
+    };
+    let is_suspect = |finding: &Finding| {
+        finding.grade == Grade::Suspect
+            && matches!(finding.bearing, Bearing::Nothing | Bearing::RestorableCopy)
+    };
+    let options = [
+        (has(&is_suspect), " --suspects quarantine"),
+        (has(&|finding| finding.bearing == Bearing::RestorableCopy), " --restore-points quarantine"),
+        (has(&|finding| is_suspect(finding) && finding.check == CheckName::Companion), " --companions"),
+    ];
+    let options: String =
+        options.into_iter().filter_map(|(is_needed, option)| is_needed.then_some(option)).collect();
+    Some(format!(
+        "Look at the suspects and the copies in restore points above: they are left unless asked for, and make the exit \
+         code 1. Where nobody needs them: `deblast clean{options} {disk}`"
+    ))
 }
 
 /// How the protection is lifted without that Windows.
@@ -89,10 +117,23 @@ fn protection(install: &InstallReport) -> &'static str {
     }
 }
 
+/// What `clean` must be told to cure what is left: the companion is cured only where it is asked for.
+fn needed_option(install: &InstallReport) -> &'static str {
+    let is_left = |finding: &Finding| {
+        finding.check == CheckName::Companion
+            && finding.bearing == Bearing::Infection
+            && finding.outcome != Outcome::Verified
+    };
+    if install.findings.iter().any(is_left) { " --companions" } else { "" }
+}
+
 fn after_cure(install: &InstallReport, disk: &str, store: &str) -> Option<String> {
     Some(match install.verdict {
         Verdict::Infected => {
-            format!("Clean this disk before Windows is started from it again: `deblast clean {disk}`")
+            format!(
+                "Clean this disk before Windows is started from it again: `deblast clean{} {disk}`",
+                needed_option(install)
+            )
         }
         Verdict::Undetermined => {
             "Read why nothing can be said above, mend that, and scan again; do not connect this machine meanwhile.".to_owned()
