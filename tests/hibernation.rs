@@ -39,7 +39,12 @@ fn asleep(head: &[u8]) -> Option<Case> {
 /// Where on the disk the file's first sector lies, by istat.
 #[track_caller]
 fn first_sector(case: &Case) -> usize {
-    let id = case.listing().get(HIBERNATION).unwrap().clone();
+    first_sector_of(case, case.listing().get(HIBERNATION).unwrap())
+}
+
+/// The same for the file with this number of an MFT record.
+#[track_caller]
+fn first_sector_of(case: &Case, id: &str) -> usize {
     let text = judge(Command::new("istat").args(["-o", "63"]).arg(&case.disk).arg(id));
     let text = String::from_utf8(text).unwrap();
     let mut lines = text.lines().skip_while(|line| !line.contains("$DATA (128-"));
@@ -193,6 +198,22 @@ fn undo_wakes_no_session_up_once_windows_has_run() {
     });
     let ran = case.undo(&[]).exits(1);
     ran.says("a Windows has run on this disk since");
+    assert!(case.bytes()[place..place + SECTOR].iter().all(|&byte| byte == 0), "the sector stays zero");
+    assert!(case.file(WORM).starts_with(b"MZ"), "all else comes back");
+}
+
+/// A Windows that was switched off right after its start has written its log, and not yet what the log tells of.
+#[test]
+fn undo_wakes_no_session_up_once_the_log_has_been_written() {
+    let Some(case) = asleep(b"hibr") else { return };
+    let place = first_sector(&case);
+    case.clean(&["--hibernation", "discard"]).exits(0);
+    let mut disk = case.bytes();
+    let log = first_sector_of(&case, "2");
+    assert!(disk[log..log + SECTOR].iter().all(|&byte| byte == 0xff), "mkntfs' empty log");
+    disk[log..log + 4].copy_from_slice(b"RSTR");
+    fs::write(&case.disk, disk).unwrap();
+    case.undo(&[]).exits(1).says("a Windows has run on this disk since");
     assert!(case.bytes()[place..place + SECTOR].iter().all(|&byte| byte == 0), "the sector stays zero");
     assert!(case.file(WORM).starts_with(b"MZ"), "all else comes back");
 }

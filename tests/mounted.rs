@@ -409,6 +409,25 @@ fn more_than_the_names_leaves_the_flag_set() {
     assert_eq!(name.as_str().unwrap().starts_with("removed"), !case.has_file(WORM), "{name}");
 }
 
+/// An ntfs-3g that does not end well may have left half of a change anywhere: Windows is to check the volume, though the
+/// file table is as it should be.
+#[test]
+fn a_mount_that_ends_badly_leaves_the_flag_set() {
+    let tools = Tools::new("\"$REAL\" \"$@\"; exit 3");
+    let Some(case) = practice() else { return };
+    let ran = Ran::of(&mut tools.clean(&case));
+    must_be_released(&case);
+    ran.says("is left set").require(is_flagged(&case), "the flag to be left set");
+
+    let Some(case) = with_common_app_data() else { return };
+    let mut command = case.on_disk(&["clean", "--yes", "--json", "--store", "disk"]);
+    let path = std::env::var("PATH").unwrap();
+    let ran = Ran::of(command.env("PATH", format!("{}:{path}", tools.folder.path().display()))).exits(2);
+    must_be_released(&case);
+    ran.says("is left set").require(is_flagged(&case), "the flag to be left set");
+    ran.require(case.file(WORM).starts_with(b"MZ"), "nothing to be written raw");
+}
+
 /// Holds each sync up.
 const SLOWLY: &str =
     "strace -qq -f -o /dev/null -e trace=fsync,fdatasync -e inject=fsync,fdatasync:delay_enter=400ms";
@@ -692,4 +711,28 @@ fn a_store_on_the_disk_is_refused_where_it_could_do_harm() {
     });
     case.settle();
     refused(&case, "MFT would have to grow");
+}
+
+/// Users may make folders in Common AppData: what lies in one of theirs is nothing that this disk is written by.
+#[test]
+fn a_store_that_a_user_has_made_is_not_believed() {
+    let Some(mut case) = with_common_app_data() else { return };
+    on_disk(&case, &["clean", "--yes"]).exits(0);
+    case.mounted(true, |root| {
+        // Owner and group S-1-5-21-1-2-3-1003, and everybody may do everything.
+        let set = "import os,struct,sys
+sid=bytes([1,5,0,0,0,0,0,5])+struct.pack('<5I',21,1,2,3,1003)
+all=bytes([1,1,0,0,0,0,0,1,0,0,0,0])
+ace=bytes([0,3])+struct.pack('<HI',8+len(all),0x1f01ff)+all
+acl=bytes([2,0])+struct.pack('<HHH',8+len(ace),1,0)+ace
+os.setxattr(sys.argv[1],'system.ntfs_acl',bytes([1,0,4,0x80])+struct.pack('<4I',20+len(acl),20+len(acl)+len(sid),0,20)+acl+sid+sid)";
+        let folder = root.join(COMMON).join("Deblast");
+        judge(Command::new("python3").args(["-c", set]).arg(folder));
+    });
+    case.settle();
+    for words in [&["clean", "--yes"][..], &["undo", "--yes"]] {
+        let ran = on_disk(&case, words).exits(2);
+        ran.says("S-1-5-21-1-2-3-1003");
+        case.must_be_as_at_first(&ran);
+    }
 }

@@ -444,3 +444,36 @@ fn what_others_changed_elsewhere_in_the_hive_stays_and_is_told() {
     let told = changes.to_string();
     ran.require(told.contains(RUN_VALUE) && told.contains(PENDING), "the values to be named");
 }
+
+/// A journal that names a value and has another one ride along in a sector of the same hive.
+#[test]
+fn a_planted_journal_changes_no_other_value_of_a_hive() {
+    let Some(case) = Case::practice() else { return };
+    case.clean(&[]).exits(0);
+    let (cleaned, run) = (case.bytes(), case.runs()[0].clone());
+    let mut records = records(&run);
+    let hive = case.file(SOFTWARE);
+    let name: Vec<u8> = "Microsoft Windows XP".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let at = hive.windows(name.len()).position(|part| part == name).unwrap();
+    let sector = &hive[at / SECTOR * SECTOR..][..SECTOR];
+    let place = cleaned[START..].chunks(SECTOR).position(|part| part == sector).unwrap() * SECTOR;
+    let files = records[0]["files"].as_array().unwrap();
+    let path = SOFTWARE.replace('/', "\\").to_lowercase();
+    let is_software = |file: &Value| file["path"].as_str().unwrap().to_lowercase().ends_with(&path);
+    let file = files.iter().position(is_software).unwrap();
+    let first =
+        records.iter().position(|record| record["record"] == "intent" && record["file"] == file).unwrap();
+    let mut evil = sector.to_vec();
+    evil[at % SECTOR] = b'X';
+    let intent = json!({
+        "record": "intent", "group": records[first]["group"], "file": file, "place": place,
+        "length": SECTOR, "before": bytes(&evil), "after": bytes(sector),
+    });
+    records.insert(first, intent);
+    plant(&run, &records);
+    let ran = case.undo(&[]);
+    ran.require(ran.code != Some(0), "no success");
+    ran.says("more of the hive than the values that it names");
+    ran.require(case.bytes()[START + place..][..SECTOR] == *sector, "the other value not to be touched");
+    ran.require(case.file(SOFTWARE) == hive, "nor anything of that hive");
+}

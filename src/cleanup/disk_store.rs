@@ -20,10 +20,16 @@ use crate::error::{Context, Error, Result};
 use crate::path::{RegPath, WinPath};
 use crate::store::{RunFolder, Store};
 use crate::volume::mount::{self, Mounted};
-use crate::volume::{Candidate, FileFacts, FileSystem, refuse_in_use};
+use crate::volume::{Candidate, FileFacts, FileSystem, Owner, refuse_in_use};
 
 const DOING: &str = "keep the record on the patient's own disk";
 const ELSEWHERE: &str = "give a folder on another disk or stick with --store";
+/// What is said where nobody can vouch for the volume any more.
+const LEFT_SET: &str = "its dirty flag is left set, so that Windows checks the volume at its next start";
+/// Who may own what is taken for a store of ours: the Administrators, SYSTEM.
+const OWNERS: [&str; 2] = ["S-1-5-32-544", "S-1-5-18"];
+/// A store on the disk with more bytes than this is not copied.
+const MAX_STORE: u64 = 1 << 30;
 /// Name of the store's folder.
 const FOLDER: &str = "Deblast";
 /// The keys that name Common AppData: the one as it is, the other with %variables%.
@@ -75,7 +81,12 @@ impl DiskStore {
             size: opened.reader.size(),
             folder: place.join(FOLDER),
         };
-        for file in files_of(opened.files.as_ref(), &store.folder)? {
+        let mut room = MAX_STORE;
+        for file in store.own_files(opened.files.as_ref())? {
+            room = room.checked_sub(file.size).ok_or_else(|| {
+                let why = format!("its files have more than {MAX_STORE} bytes in all");
+                Error::refused(DOING, why).path(&store.folder)
+            })?;
             let Some(here) = store.staged(&file.path) else { continue };
             let bytes = opened.files.read(file.id, MAX_FILE).map_err(|error| error.path(&file.path))?;
             let write = || -> std::io::Result<()> {
@@ -85,6 +96,30 @@ impl DiskStore {
             write().doing("copy the store into memory").map_err(|error| error.device(&here))?;
         }
         Ok(store)
+    }
+
+    /// Its files on the volume. Refused where one of them, or the folder, is not the Administrators' or SYSTEM's: users may
+    /// make folders in Common AppData, and what a store says is written to the disk.
+    fn own_files(&self, files: &dyn FileSystem) -> Result<Vec<FileFacts>> {
+        let found = files_of(files, &self.folder)?;
+        let folders = found.iter().filter_map(|file| file.path.parent()).chain([self.folder.clone()]);
+        let folders: BTreeSet<WinPath> = folders.collect();
+        let folders = folders.iter().filter_map(|folder| files.find(folder).transpose());
+        for file in found.iter().cloned().map(Ok).chain(folders) {
+            let file = file?;
+            let owner = match files.owner(file.id).map_err(|error| error.path(&file.path))? {
+                Owner::NotKept => continue,
+                Owner::Is(owner) if OWNERS.contains(&owner.as_str()) => continue,
+                Owner::Is(owner) => format!("it belongs to {owner}"),
+                Owner::Unknown => "its owner cannot be told".to_owned(),
+            };
+            let why =
+                format!("{owner}, neither to the Administrators nor to SYSTEM: anybody may have made it");
+            return Err(Error::refused(DOING, why)
+                .path(&file.path)
+                .hint("look at that folder, and rename it if it is not a store of yours"));
+        }
+        Ok(found)
     }
 
     /// The copy, as a store.
@@ -169,14 +204,14 @@ impl DiskStore {
         turn_flag(sectors.as_mut(), self.start, &flag, true)?;
         patient.device.drop_caches()?;
         let place = (self.start, self.size);
-        let written = match Mounted::ntfs(patient.device.path(), place, &signals) {
-            Ok(mounted) => {
-                let copied = mounted.copy_in(run.path(), &self.folder, run.id());
-                mounted.release().and(copied)
-            }
-            Err(error) => Err(error),
+        let (written, ended) = match Mounted::ntfs(patient.device.path(), place, &signals) {
+            Ok(mounted) => (mounted.copy_in(run.path(), &self.folder, run.id()), mounted.release()),
+            // Nothing was written through it.
+            Err(error) => (Err(error), Ok(())),
         };
-        refuse_in_use(patient.device.path()).map_err(|error| error.within(DOING))?;
+        // An ntfs-3g that did not end well may have left half of a change where the file table does not show it.
+        ended.map_err(|error| error.within(DOING).hint(LEFT_SET))?;
+        refuse_in_use(patient.device.path()).map_err(|error| error.within(DOING).hint(LEFT_SET))?;
         let files = reopen(patient, self.start, self.size)?;
         // All that is new must be this folder; all else must be as it was.
         let mut news = below(files.as_ref(), &self.folder.join(run.id()), &names_in(run.path())?)?;
@@ -184,8 +219,9 @@ impl DiskStore {
             news.extend(files.find(&self.folder)?.map(|folder| folder.id));
         }
         if census(files.as_ref(), &news)?.0 != before.0 {
-            return Err(Error::refused(DOING, "more has changed in the file table than this folder")
-                .hint("have that Windows check the volume (chkdsk /f)"));
+            return Err(
+                Error::refused(DOING, "more has changed in the file table than this folder").hint(LEFT_SET)
+            );
         }
         let compared = written.and_then(|()| self.compare(files.as_ref(), run));
         turn_flag(sectors.as_mut(), self.start, &files.dirty_flag()?, false)?;

@@ -28,6 +28,10 @@ const SECTOR: u64 = 512;
 pub const FILE: &str = "hiberfil.sys";
 /// Where it keeps pages of memory: opened at each start.
 const PAGE_FILE: &str = "pagefile.sys";
+/// The log of NTFS: a Windows that mounts the volume writes its restart pages at once.
+const LOG_FILE: &str = "$LogFile";
+/// How much of it holds both of them, in bytes.
+const LOG_HEAD: usize = 128 << 10;
 /// What a technician does with a sleeping machine.
 const WAKE: &str = "start it and shut it down properly (Windows 8 and later hibernate at every shutdown: choose Restart, \
                     then switch off), and run again";
@@ -209,7 +213,8 @@ fn on_disk(path: &Path) -> Vec<String> {
 }
 
 /// What tells whether a Windows has run on a disk: the records that name the files it opens and writes at every start
-/// (hibernation file, page file, hives), as they stand on the disk. What is written here in place changes none of them.
+/// (hibernation file, page file, hives), and the restart pages of NTFS' log, as they stand on the disk: one that was cut off
+/// may have written no more than the log. What is written here in place changes none of them.
 pub fn witness(exam: &Exam) -> Option<Sha256> {
     let mut bytes = Vec::new();
     for volume in &exam.volumes {
@@ -221,8 +226,22 @@ pub fn witness(exam: &Exam) -> Option<Sha256> {
         for id in files.into_iter().flatten().map(|facts| facts.id).chain(hives) {
             bytes.extend(opened.files.record_bytes(id).ok()?);
         }
+        if let Some(log) = opened.files.find(&WinPath::new(LOG_FILE)).ok()? {
+            bytes.extend(head_of(opened.files.as_ref(), log.id).ok()?);
+        }
     }
     Some(Sha256::of(&bytes))
+}
+
+/// The beginning of the log.
+fn head_of(files: &dyn FileSystem, id: FileId) -> Result<Vec<u8>> {
+    let mut head = Vec::new();
+    let enough = || Error::refused("read on", "the beginning is enough");
+    let read = files.read_pieces(id, &mut |piece| {
+        head.extend(piece.iter().take(LOG_HEAD - head.len()));
+        if head.len() < LOG_HEAD { Ok(()) } else { Err(enough()) }
+    });
+    if head.len() < LOG_HEAD { read.map(|()| head) } else { Ok(head) }
 }
 
 /// The actions that give up every session on this disk.

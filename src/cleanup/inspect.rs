@@ -238,8 +238,10 @@ fn inspect_files(
     }
     exam.state.extend(volume.state_in_words());
     if volume.is_truncated() {
-        exam.problem =
-            Some("the device ends before the volume does: parts of it could not be read".to_owned());
+        let why =
+            "the device ends before the volume does: an incomplete copy, or a partition table that is wrong";
+        exam.problem = Some(format!("{why}; copy the disk again, whole"));
+        forbid(exam, Some(format!("{why}, so nothing proves what else uses the sectors")));
     }
     let wants = Wants::of(checks);
     let (scan, swept) = read_files(volume.as_ref(), window.as_ref(), &wants, checks, sink)?;

@@ -15,6 +15,8 @@ use crate::cleanup::plan::{Action, ActionKind, Content, Plan, Write, edit_for_un
 use crate::digest::{Digests, Sha256};
 use crate::error::{Error, Result};
 use crate::hive::check::{Class, check};
+use crate::hive::tree::tree_without;
+use crate::path::RegPath;
 use crate::store::journal::{Side, TouchedFile};
 use crate::store::quarantine::{Quarantine, name_of};
 use crate::threat::Signatures;
@@ -267,11 +269,12 @@ fn prove_write_back(
         then.push((offset, bytes));
     }
     let most = MAX_HIVE.max(file.size);
-    let now = match opened.files.read(file.id, most) {
-        Ok(now) => now,
-        Err(error) if action.extents.size > most => return Err(error),
-        Err(_) => read_around(opened, action, &then)?,
+    let read = || match opened.files.read(file.id, most) {
+        Ok(now) => Ok(now),
+        Err(error) if action.extents.size > most => Err(error),
+        Err(_) => read_around(opened, action, &then),
     };
+    let now = read()?;
     let taken_back = |mut content: Vec<u8>| {
         for (offset, bytes) in &then {
             let start = usize::try_from(*offset).unwrap_or(usize::MAX);
@@ -311,9 +314,20 @@ fn prove_write_back(
     if !opened.files.facts(file.id)?.is_some_and(|facts| facts.paths.contains(&file.path)) {
         return refuse("it is not the file at the path that the journal names");
     }
+    let places: Vec<(&RegPath, &str)> =
+        values.iter().map(|change| (&change.key, change.name.as_str())).collect();
+    // What stands there now; as a hive, one in memory at a time. Where a sector is missing it may be none.
+    let standing = hive_file::settle(opened.files.as_ref(), &file.path, now)
+        .ok()
+        .and_then(|(hive, _)| tree_without(&hive, &places).ok());
+    let now = read()?;
     // A hive that the run found dirty is so again: its log, which nobody has written, completes it as it did then.
     let (hive, _) = hive_file::settle(opened.files.as_ref(), &file.path, taken_back(now))?;
     let sound = !check(&hive).iter().any(|problem| problem.class == Class::Structure);
+    // A journal that somebody planted could have other values ride along with those that it names.
+    if standing.is_some_and(|standing| tree_without(&hive, &places).ok() != Some(standing)) {
+        return refuse("it would change more of the hive than the values that it names");
+    }
     for change in values {
         let role = hive_role(&file.path);
         let key = hive.key(&change.key)?;

@@ -11,9 +11,12 @@
 #[cfg(test)]
 mod tests;
 
+use std::sync::{Mutex, PoisonError};
+
 use super::Table;
 use super::partition::{Partition, PartitionKind};
-use crate::volume::bytes::{len_of, u8_at, u16_at, u32_at, u64_at};
+use crate::error::Result;
+use crate::volume::bytes::{len_of, len64, u8_at, u16_at, u32_at, u64_at};
 use crate::volume::{ReadAt, SECTOR};
 
 /// Smaller than this is no member of anything (libblkid's own bound).
@@ -64,15 +67,20 @@ pub(super) fn look(
     notes: &mut Vec<String>,
 ) -> Vec<String> {
     let mut forbids = Vec::new();
+    // A member of a striped set has a table that was made for the whole set: its partitions reach beyond this disk,
+    // and cover the signature only on paper.
+    let is_covered = |place: u64| {
+        let covers = |partition: &Partition| {
+            partition.is_whole
+                && (partition.start..partition.start.saturating_add(partition.size)).contains(&place)
+        };
+        partitions.iter().any(covers)
+    };
+    let asked = Asked { device, unreadable: Mutex::default() };
+    let device: &dyn ReadAt = &asked;
     let found = bios_set(device).into_iter().chain(ddf(device)).chain(md(device));
     for member in found {
-        // A member of a striped set has a table that was made for the whole set: its partitions reach beyond this disk,
-        // and cover the signature only on paper.
-        let covers = |partition: &&Partition| {
-            partition.is_whole
-                && (partition.start..partition.start.saturating_add(partition.size)).contains(&member.place)
-        };
-        if partitions.iter().any(|partition| covers(&partition)) {
+        if is_covered(member.place) {
             // A volume's own end is looked at with the volume, which tells where it ends.
             if partitions.iter().all(|partition| partition.kind != PartitionKind::Volume) {
                 notes.push(member.remains());
@@ -97,7 +105,36 @@ pub(super) fn look(
             )),
         }
     }
+    let unreadable = asked.unreadable.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(place) = unreadable.into_iter().find(|place| !is_covered(*place)) {
+        forbids.push(format!(
+            "whether it is a member of a set is not established: at {place:#x}, where the signature of one may stand, it cannot \
+             be read; copy the disk to a sound one, and clean that"
+        ));
+    }
     forbids
+}
+
+/// A device that notes where it could not be read.
+struct Asked<'a> {
+    device: &'a dyn ReadAt,
+    /// Places, in bytes, in the order of the reads.
+    unreadable: Mutex<Vec<u64>>,
+}
+
+impl ReadAt for Asked<'_> {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let is_on_it = offset.checked_add(len64(buf.len())).is_some_and(|end| end <= self.size());
+        self.device.read_at(offset, buf).inspect_err(|_| {
+            if is_on_it {
+                self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).push(offset);
+            }
+        })
+    }
+
+    fn size(&self) -> u64 {
+        self.device.size()
+    }
 }
 
 /// Fills a buffer of that length; none where the place is not there or cannot be read.

@@ -15,7 +15,7 @@ use super::{CellOffset, Hive};
 use crate::change::ValueData;
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
-use crate::path::{compare_names, same_name};
+use crate::path::{RegPath, compare_names, same_name};
 
 /// The tree as it would be after `edits`: a deleted value is left out, a set one replaced in place or appended, a new
 /// key put where its name belongs.
@@ -29,6 +29,50 @@ pub fn expected_tree(hive: &Hive, edits: &[Edit]) -> Result<Sha256> {
 /// [`expected_tree`] was before. New keys that are not there yet are left out of account.
 pub fn actual_tree(hive: &Hive, edits: &[Edit]) -> Result<Sha256> {
     digest(hive, edits, false)
+}
+
+/// The tree with some values left out, and the times of their keys: equal for two states of a hive that differ in
+/// nothing but these values. A key or value that does not exist is no error.
+///
+/// Errors: the tree cannot be read.
+pub fn tree_without(hive: &Hive, values: &[(&RegPath, &str)]) -> Result<Sha256> {
+    let mut without: BTreeMap<CellOffset, Vec<Vec<u16>>> = BTreeMap::new();
+    for (path, name) in values {
+        if let Some(key) = hive.key(path)? {
+            without
+                .entry(key.offset())
+                .or_default()
+                .push(upcased(&name.encode_utf16().collect::<Vec<u16>>()));
+        }
+    }
+    let mut sum = *Sha256::of(b"").as_bytes();
+    let mut seen = HashSet::new();
+    let mut pending = vec![(hive.root()?, 1)];
+    while let Some((key, depth)) = pending.pop() {
+        if !seen.insert(key.offset()) || depth > MAX_DEPTH {
+            return Err(not_a_tree(&key, depth));
+        }
+        let subkeys = key.subkeys()?;
+        let mut record = Record(sum.to_vec());
+        record.number(subkeys.len() as u64);
+        let left_out = without.get(&key.offset());
+        record.key(&key, left_out.is_none())?;
+        for value in key.values()? {
+            let name = value.name_units();
+            if !left_out.is_some_and(|names| names.contains(&upcased(&name))) {
+                record.value(&name, &value.data()?);
+            }
+        }
+        sum = *Sha256::of(&record.0).as_bytes();
+        pending.extend(subkeys.into_iter().rev().map(|key| (key, depth + 1)));
+    }
+    Ok(Sha256::of(&sum))
+}
+
+fn not_a_tree(key: &Key<'_>, depth: usize) -> Error {
+    let found = if depth > MAX_DEPTH { "more" } else { "a key that two keys list" };
+    let expected = format!("a tree of at most {MAX_DEPTH} levels");
+    Error::mismatch("compare the trees of the hive", key.offset().file_offset(), expected, found)
 }
 
 /// What edits mean for a key: one that exists, or one that is not there yet.
@@ -113,10 +157,7 @@ fn digest(hive: &Hive, edits: &[Edit], apply: bool) -> Result<Sha256> {
             }
             Pending::Old(key, depth) => {
                 if !seen.insert(key.offset()) || depth > MAX_DEPTH {
-                    let found = if depth > MAX_DEPTH { "more" } else { "a key that two keys list" };
-                    let expected = format!("a tree of at most {MAX_DEPTH} levels");
-                    let place = key.offset().file_offset();
-                    return Err(Error::mismatch("compare the trees of the hive", place, expected, found));
+                    return Err(not_a_tree(&key, depth));
                 }
                 let edits = wanted.get(&key.offset());
                 let (values, new) = match edits.filter(|_| apply) {

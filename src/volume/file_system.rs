@@ -115,6 +115,17 @@ pub struct SectorChange {
     pub after: Vec<u8>,
 }
 
+/// Who owns a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// This file system keeps no owners.
+    NotKept,
+    /// None could be told.
+    Unknown,
+    /// This security identifier: `S-1-5-32-544`.
+    Is(String),
+}
+
 /// An opened volume, read only.
 pub trait FileSystem: Send + Sync {
     /// Identity of the volume that begins `start` bytes into its disk.
@@ -175,6 +186,15 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     /// As [`Self::read`], and those of `take`.
     fn read_pieces(&self, id: FileId, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>;
+
+    /// Who owns a file or folder.
+    ///
+    /// # Errors
+    /// The id is no longer that file; its record or the volume's table of descriptors is damaged.
+    fn owner(&self, id: FileId) -> Result<Owner> {
+        let _ = id;
+        Ok(Owner::NotKept)
+    }
 
     /// Where the data of a file lies, for writing in place.
     ///

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use super::bytes::{len_of, len64, u8_at, u16_at, u32_at, u64_at};
 use super::data::{self, Content};
 use super::directory::look_up;
-use super::file_system::{Candidate, FileFacts, FileSystem, Scan, Storage};
+use super::file_system::{Candidate, FileFacts, FileSystem, Owner, Scan, Storage};
 use super::mft::{Met, Mft};
 use super::paths::Parents;
 use super::recognise::Geometry;
 use super::record::{Attribute, Body, Name, Namespace, Record, data_flag, kind, text};
-use super::{Extents, FlagSector, ReadAt, SECTOR, flag, log_file, proof, second};
+use super::{Extents, FlagSector, ReadAt, SECTOR, flag, log_file, owner, proof, second};
 use crate::change::{FileId, VolumeId};
 use crate::error::{Error, Result};
 use crate::path::WinPath;
@@ -204,6 +204,11 @@ impl FileSystem for NtfsVolume {
 
     fn read_pieces(&self, id: FileId, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         self.content(id)?.read_pieces(&self.mft, take).map_err(|error| error.within(format!("read {id}")))
+    }
+
+    fn owner(&self, id: FileId) -> Result<Owner> {
+        let owned = self.base_record(id)?.ok_or_else(|| gone(id))?;
+        Ok(owner::owner(&self.mft, &owned.record())?.map_or(Owner::Unknown, Owner::Is))
     }
 
     fn extents(&self, id: FileId) -> Result<Extents> {

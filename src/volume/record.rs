@@ -12,6 +12,7 @@ pub(super) mod kind {
     pub(in crate::volume) const STANDARD_INFORMATION: u32 = 0x10;
     pub(in crate::volume) const ATTRIBUTE_LIST: u32 = 0x20;
     pub(in crate::volume) const FILE_NAME: u32 = 0x30;
+    pub(in crate::volume) const SECURITY_DESCRIPTOR: u32 = 0x50;
     pub(in crate::volume) const VOLUME_NAME: u32 = 0x60;
     pub(in crate::volume) const VOLUME_INFORMATION: u32 = 0x70;
     pub(in crate::volume) const DATA: u32 = 0x80;

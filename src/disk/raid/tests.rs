@@ -399,3 +399,34 @@ fn md_in_a_partition() {
         assert_eq!(md(reader.unwrap().as_ref()).map(|member| member.place), Some(place));
     }
 }
+
+/// A disk with one sector that cannot be read.
+struct Bad {
+    size: u64,
+    sector: u64,
+}
+
+impl ReadAt for Bad {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        if (offset..offset + buf.len() as u64).contains(&self.sector) {
+            return Err(crate::error::Error::refused("read", "bad sector"));
+        }
+        buf.fill(0);
+        Ok(())
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+#[test]
+fn a_place_of_a_signature_that_cannot_be_read_is_no_place_without_one() {
+    let told = |sector| look(&Bad { size: SIZE, sector }, Table::Mbr, &[], &mut Vec::new());
+    // The last sector, the one of Intel's, the anchor of DDF, and md 1.2 at 4 KiB.
+    for sector in [SIZE - 512, SIZE - 1024, SIZE - 257 * 512, 4096] {
+        let told = told(sector);
+        assert!(told.len() == 1 && told[0].contains("not established"), "{sector:#x}: {told:?}");
+    }
+    assert_eq!(told(8 * MIB), Vec::<String>::new(), "a sector that is nobody's");
+}

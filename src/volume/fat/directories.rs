@@ -63,6 +63,14 @@ fn read_claiming(
         return (directory, outcome.err().map(|error| error.within("read the root directory")));
     }
     let doing = || format!("read the directory at cluster {first}");
+    let belongs = |cluster| {
+        let why = format!("its cluster {cluster} belongs to another directory, or to itself once more");
+        Error::refused(doing(), why).offset(geometry.place(cluster))
+    };
+    // Asked before the chain is followed: a million entries may name one long chain.
+    if geometry.holds(first) && !claim(first) {
+        return (directory, Some(belongs(first)));
+    }
     let most = DIRECTORY_LIMIT.div_ceil(geometry.cluster);
     let (chain, mut damage) = table.chain_so_far(first, most);
     if damage.is_none() && !chain.ended {
@@ -73,10 +81,8 @@ fn read_claiming(
     for run in &chain.runs {
         for cluster in run.clone() {
             let place = geometry.place(cluster);
-            if !claim(cluster) {
-                let why =
-                    format!("its cluster {cluster} belongs to another directory, or to itself once more");
-                return (directory, Some(Error::refused(doing(), why).offset(place)));
+            if !directory.bytes.is_empty() && !claim(cluster) {
+                return (directory, Some(belongs(cluster)));
             }
             let at = directory.bytes.len();
             directory.bytes.resize(at + len_of(geometry.cluster), 0);
@@ -233,5 +239,50 @@ impl Claimed {
         let is_new = *word & bit == 0;
         *word |= bit;
         is_new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::boot::Geometry;
+    use super::*;
+    use crate::volume::ReadAt;
+
+    /// A device of zeros that counts its reads.
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    impl ReadAt for Counting {
+        fn read_at(&self, _: u64, buf: &mut [u8]) -> Result<()> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            buf.fill(0);
+            Ok(())
+        }
+
+        fn size(&self) -> u64 {
+            1 << 30
+        }
+    }
+
+    /// Else a volume of a million entries that name one chain is followed for minutes.
+    #[test]
+    fn the_chain_of_a_directory_that_was_read_is_not_followed_again() {
+        let mut boot = vec![0; 512];
+        boot[..3].copy_from_slice(&[0xeb, 0x58, 0x90]);
+        // 512 bytes in a sector, 1 sector in a cluster, 32 reserved, 2 FATs of 1024 sectors, root at cluster 2.
+        boot[11..17].copy_from_slice(&[0, 2, 1, 32, 0, 2]);
+        boot[21] = 0xf8;
+        boot[32..36].copy_from_slice(&120_000_u32.to_le_bytes());
+        boot[36..40].copy_from_slice(&1024_u32.to_le_bytes());
+        boot[44] = 2;
+        let device = Arc::new(Counting::default());
+        let table = Table::new(device.clone(), Geometry::of(&boot).unwrap());
+        let (directory, damage) = read_claiming(&table, 5, &mut |_| false);
+        assert!(directory.bytes.is_empty());
+        assert!(damage.unwrap().to_string().contains("belongs to another directory"));
+        assert_eq!(device.0.load(Ordering::SeqCst), 0, "nothing was read for it");
     }
 }
