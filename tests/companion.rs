@@ -107,6 +107,11 @@ fn it_is_told_and_left_unless_it_is_asked_for() {
             ran.require(finding["outcome"] == "left" && finding["action"].is_null(), "it to be left");
             ran.require(finding["why"].as_str().unwrap().contains("--companions"), "what would cure it");
         }
+        let steps = ran.at("/next_steps").to_string();
+        ran.require(
+            steps.contains("`deblast clean --companions "),
+            "the step that would cure it, not the one taken",
+        );
         for hive in system.hives(&case) {
             let bytes = as_primary(case.ntfscat(&hive));
             for (key, start) in system.places() {
@@ -230,4 +235,26 @@ fn the_worm_in_the_companions_place_is_the_worm() {
     ran.require(found["outcome"] == "verified", "cured without the option");
     let left = ran.findings("companion").iter().filter(|finding| finding["outcome"] == "left").count();
     ran.require(left == 3, "two services and the other file");
+}
+
+#[test]
+fn windows_own_program_with_a_second_name_in_the_folder_is_left() {
+    let Some(mut case) = SYSTEMS[0].case() else { return };
+    case.mounted(true, |root| {
+        let system32 = root.join("WINDOWS/system32");
+        fs::remove_file(system32.join("dllhost.exe")).ok();
+        fs::hard_link(system32.join("wins/dllhost.exe"), system32.join("dllhost.exe")).unwrap();
+    });
+    case.settle();
+    let before = case.file("WINDOWS/system32/dllhost.exe");
+    let ran = case.clean(&["--companions", "--suspects", "quarantine"]);
+    let all = ran.findings("companion");
+    let of = |name: &str| all.iter().find(|f| f["where"].as_str().unwrap().ends_with(name)).unwrap();
+    let linked = of(r"\wins\dllhost.exe");
+    ran.require(
+        linked["grade"] == "suspect" && linked["action"].is_null(),
+        "told and left, its digest or not",
+    );
+    ran.require(of(r"\wins\svchost.exe")["outcome"] == "verified", "the other file is cured");
+    assert_eq!(case.file("WINDOWS/system32/dllhost.exe"), before, "as it was");
 }

@@ -166,3 +166,31 @@ fn a_name_never_quarantines_windows_own_file_and_a_digest_does() {
     assert!(case.file(own[0].0).iter().all(|&byte| byte == 0), "made inert");
     assert_eq!(case.file(own[1].0), program("tftpd"), "its neighbour is not");
 }
+
+#[test]
+fn a_digest_that_proves_little_takes_nothing_of_windows_own() {
+    let (own, other) = ("WINDOWS/system32/svchost.exe", "WINDOWS/system32/other.exe");
+    let Some(mut case) = Case::with(&CLEAN) else { return };
+    case.mounted(true, |root| [own, other].iter().for_each(|path| write(root, path, &program("svchost"))));
+    case.settle();
+    let bytes = program("svchost");
+    let set = case.path("set.toml");
+    let text = format!(
+        "[[signature]]\nfamily='Doubtful'\nnames=['doubtful.exe']\ngrade='suspect'\nsize={}\nsha256='{}'\nsource='a test'\n",
+        bytes.len(),
+        digest(&bytes)
+    );
+    std::fs::write(&set, text).unwrap();
+    let words =
+        ["clean", "--yes", "--json", "--suspects", "quarantine", "--signatures", set.to_str().unwrap()];
+    let ran = Ran::of(case.command(&words).arg("--store").arg(case.store()).arg(&case.disk)).exits(1);
+    let findings = ran.findings("worm_file");
+    let at = |path: &str| findings.iter().find(|finding| finding["where"] == windows_path(path)).unwrap();
+    ran.require(
+        at(own)["grade"] == "suspect" && at(own)["action"].is_null(),
+        "Windows' own is told and left",
+    );
+    ran.require(at(own)["why"].as_str().unwrap().contains("a program of its own"), "why");
+    ran.require(at(other)["outcome"] == "verified", "the same bytes elsewhere go");
+    assert_eq!(case.file(own), bytes, "as it was");
+}

@@ -66,6 +66,13 @@ fn copies_are_told_and_counted_and_no_infection() {
     ran.require(!ran.findings("worm_file").iter().any(here), "nobody else's concern");
     let ran = case.clean(&[]).exits(1);
     ran.require(found(&ran, SNAPSHOT)["outcome"] == "left", "left by default");
+    let steps = ran.at("/next_steps").to_string();
+    ran.require(
+        steps.contains("`deblast clean --restore-points quarantine "),
+        "the step that is left to take",
+    );
+    let text = Ran::of(&mut case.on_disk(&["scan"])).exits(1);
+    text.says("copies in restore points that are left: 2");
     case.must_be_as_at_first(&ran);
 }
 

@@ -65,6 +65,7 @@ fn each_kind_is_told_and_a_disk_with_traces_alone_is_clean() {
         for name in ["MSBLAST.EXE-00000001.pf", "INDEX.EXE-00000001.pf", "SVCHOST.EXE-00000001.pf"] {
             fs::write(prefetch.join(name), b"x").unwrap();
         }
+        fs::write(root.join("WINDOWS/system32/MSBLAST.EXE-00000002.pf"), b"x").unwrap();
     });
     // What is no trace goes first.
     case.clean(&CURE).exits(0);
@@ -92,6 +93,7 @@ fn each_kind_is_told_and_a_disk_with_traces_alone_is_clean() {
     ran.require(there[0]["where"].as_str().unwrap().contains("09FF84F2"), "the published hash");
     let elsewhere = of_worm.iter().find(|f| f["evidence"]["data"].is_null()).unwrap();
     ran.require(elsewhere["why"].as_str().unwrap().contains("another folder"), "a hash of another folder");
+    ran.require(prefetch("MSBLAST.EXE-00000002").is_empty(), "only Windows' own folder has prefetch files");
     ran.require(prefetch("INDEX.EXE").is_empty(), "a common name elsewhere is nothing");
     ran.require(prefetch("SVCHOST.EXE").is_empty(), "Windows' own is nothing");
 

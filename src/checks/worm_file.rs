@@ -19,6 +19,8 @@ struct Judged {
     what: String,
     why: String,
     bearing: Bearing,
+    /// Nothing is done about it, whatever the policy.
+    is_left: bool,
 }
 
 /// Whether one of its names is in the folder in which the worm puts itself.
@@ -46,12 +48,16 @@ impl WormFile<'_> {
                         what: "a file with a name of the worm's that could not be read".to_owned(),
                         why: why.clone(),
                         bearing: if telling { Bearing::Unreadable } else { Bearing::Nothing },
+                        is_left: true,
                     }
                 });
             }
         };
         if let Some(found) = self.signatures.by_digest(&content.digests) {
             let grade = found.grade();
+            // A Windows that loses such a file does not start: what proves too little takes none away.
+            let is_left = grade != Grade::Confirmed
+                && file.facts.paths.iter().any(|path| is_windows_own(path, &evidence.root));
             let why = match grade {
                 Grade::Suspect if matches!(found, Match::Entry(_)) => {
                     "its digest is that of a hash set's line without a size, and by MD5 or SHA-1 alone nothing is proved"
@@ -63,8 +69,14 @@ impl WormFile<'_> {
                 signature: found.title(),
                 grade,
                 what: format!("a file of {}", found.family()),
-                why: why.to_owned(),
+                why: match is_left {
+                    true => format!(
+                        "{why}; it is where Windows has a program of its own, so it is left, whatever --suspects says"
+                    ),
+                    false => why.to_owned(),
+                },
                 bearing: if grade == Grade::Confirmed { Bearing::Infection } else { Bearing::Nothing },
+                is_left,
             });
         }
         by_name.map(|signature| self.judge_by_name(evidence, file, content, signature))
@@ -129,6 +141,7 @@ impl WormFile<'_> {
             what: what.to_owned(),
             why: why.to_owned(),
             bearing: if grade == Grade::Probable { Bearing::Infection } else { Bearing::Nothing },
+            is_left: false,
         }
     }
 }
@@ -171,7 +184,7 @@ impl Check for WormFile<'_> {
                 outcome: Outcome::None,
                 why: judged.why,
                 bearing: judged.bearing,
-                subject: match content {
+                subject: match content.filter(|_| !judged.is_left) {
                     Some(content) => Subject::File {
                         id: file.facts.id,
                         path: file.facts.path.clone(),

@@ -13,7 +13,6 @@ pub(super) fn next_steps(target: &TargetReport, settings: &Settings, wrote: bool
     let asked =
         |name: &str| settings.options.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
     let disk = &shell_word(&target.path);
-    let clean = typed("clean", settings, disk);
     let scan = typed("scan", settings, disk);
     // Only a run that wrote has a record there.
     let store =
@@ -25,6 +24,7 @@ pub(super) fn next_steps(target: &TargetReport, settings: &Settings, wrote: bool
         }
     };
     for install in &target.installs {
+        let clean = typed(&format!("clean{}", needed_option(install)), settings, disk);
         let words = match asked("command") {
             "undo" => after_undo(install, asked("only"), wrote, disk, &store),
             _ => after_cure(install, &clean, disk, &store),
@@ -43,6 +43,9 @@ pub(super) fn next_steps(target: &TargetReport, settings: &Settings, wrote: bool
             add("Start Windows with the network cable still unplugged, or behind a firewall that blocks 69/udp, 135, 139 and 445 tcp and udp, and 4444/tcp.".to_owned());
             add("Install the patch of MS03-026 (KB823980) or a later one that contains it (KB824146, KB828741), then restart.".to_owned());
         }
+        if asked("command") != "undo" {
+            left_by_policy(install, settings, disk).into_iter().for_each(&mut add);
+        }
         if !is_back {
             installers::advice(install).into_iter().for_each(&mut add);
         }
@@ -56,11 +59,6 @@ pub(super) fn next_steps(target: &TargetReport, settings: &Settings, wrote: bool
             add(format!(
                 "Once the patch is in, lift TCP/IP filtering too, which keeps every service of this machine from the network: on the running Windows in the advanced properties of TCP/IP (on 2000 and later below Options, on NT 4.0 Enable Security), and restart; {}",
                 offline(disk, &store)
-            ));
-        }
-        if install.suspects > 0 {
-            add(format!(
-                "Look at the suspects above. What is none of yours is made inert, and can be taken back, by `{clean} --suspects quarantine` (copies in restore points: `--restore-points quarantine`)"
             ));
         }
         let is_unsettled = install.volume.state.iter().any(|words| words.ends_with(SCAN_AGAIN));
@@ -85,10 +83,36 @@ fn typed(command: &str, settings: &Settings, disk: &str) -> String {
         words.push_str(&format!(" --signatures {}", shell_word(file)));
     }
     let was_given = settings.options.get("command").and_then(serde_json::Value::as_str) != Some("scan");
-    if command == "clean" && was_given {
+    if command.starts_with("clean") && was_given {
         words.push_str(&format!(" --store {}", shell_word(&settings.store.root().display().to_string())));
     }
     format!("{words} {disk}")
+}
+
+/// What is to be done about suspects and copies in restore points, which are no infection and are left unasked.
+fn left_by_policy(install: &InstallReport, settings: &Settings, disk: &str) -> Option<String> {
+    if install.suspects == 0 {
+        return None;
+    }
+    let has = |wanted: &dyn Fn(&Finding) -> bool| {
+        install.findings.iter().any(|finding| finding.outcome != Outcome::Verified && wanted(finding))
+    };
+    let is_suspect = |finding: &Finding| {
+        finding.grade == Grade::Suspect
+            && matches!(finding.bearing, Bearing::Nothing | Bearing::RestorableCopy)
+    };
+    let options = [
+        (has(&is_suspect), " --suspects quarantine"),
+        (has(&|finding| finding.bearing == Bearing::RestorableCopy), " --restore-points quarantine"),
+        (has(&|finding| is_suspect(finding) && finding.check == CheckName::Companion), " --companions"),
+    ];
+    let options: String =
+        options.into_iter().filter_map(|(is_needed, option)| is_needed.then_some(option)).collect();
+    let clean = typed(&format!("clean{options}"), settings, disk);
+    Some(format!(
+        "Look at the suspects and the copies in restore points above: they are left unless asked for, and make the exit \
+         code 1. Where nobody needs them: `{clean}`"
+    ))
 }
 
 /// How the protection is lifted without that Windows.
@@ -116,6 +140,16 @@ fn protection(install: &InstallReport, clean: &str) -> String {
         ),
         false => format!("or DCOM is disabled: `{clean}`"),
     }
+}
+
+/// What `clean` must be told to cure what is left: the companion is cured only where it is asked for.
+fn needed_option(install: &InstallReport) -> &'static str {
+    let is_left = |finding: &Finding| {
+        finding.check == CheckName::Companion
+            && finding.bearing == Bearing::Infection
+            && finding.outcome != Outcome::Verified
+    };
+    if install.findings.iter().any(is_left) { " --companions" } else { "" }
 }
 
 fn after_cure(install: &InstallReport, clean: &str, disk: &str, store: &str) -> Option<String> {

@@ -78,7 +78,7 @@ impl<'a> Page<'a> {
     fn meaning(&self) -> &'static str {
         match self.report.verdict {
             Verdict::Clean => {
-                "No worm that Deblast knows was found, and the hole in Windows that W32/Blaster comes through is closed."
+                "No worm that Deblast knows was found where it could start, and the hole in Windows that W32/Blaster comes through is closed."
             }
             Verdict::Cleaned => {
                 "What was found has been put right, and the disk was read again afterwards to see that it is so. The machine is ready for the next steps below."

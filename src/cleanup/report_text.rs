@@ -24,28 +24,16 @@ pub fn explain(verdict: Verdict) -> &'static str {
     }
 }
 
-/// The verdict of the run in words; where nothing can be said, the first reason why.
+/// The verdict of the run in words; where nothing can be said, the first reason why. What is left and changes no verdict
+/// is told beside it, since it raises the exit code.
 fn reason(report: &Report) -> String {
+    let left: usize =
+        report.targets.iter().flat_map(|target| &target.installs).map(|install| install.suspects).sum();
     match report.reasons.as_slice() {
-        [] => {
-            let suspects: usize = report
-                .targets
-                .iter()
-                .flat_map(|target| &target.installs)
-                .map(|install| install.suspects)
-                .sum();
-            let left = match (suspects, report.verdict) {
-                (0, _) | (_, Verdict::Infected) => String::new(),
-                (1, _) => "; one suspect is left, see below".to_owned(),
-                (count, _) => format!("; {count} suspects are left, see below"),
-            };
-            match report.verdict {
-                Verdict::Clean if !left.is_empty() => {
-                    format!("no worm is established, and the hole is closed{left}")
-                }
-                verdict => format!("{}{left}", explain(verdict)),
-            }
+        [] if left > 0 => {
+            format!("{}; suspects or copies in restore points that are left: {left}", explain(report.verdict))
         }
+        [] => explain(report.verdict).to_owned(),
         [only] => only.clone(),
         [first, more @ ..] => format!("{first} (and {} more, see below)", more.len()),
     }

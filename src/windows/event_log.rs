@@ -8,6 +8,8 @@ use crate::volume::bytes::{len_of, slice_at, u16_at, u32_at};
 const SIGNATURE: &[u8] = b"LfLe";
 /// Fixed part of a record, in bytes.
 const FIXED: usize = 56;
+/// A record longer than this, in bytes, is damage: Windows' event logging service takes no message nearly as long.
+const LONGEST: usize = 1 << 20;
 
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,28 +25,42 @@ pub struct EventRecord {
 }
 
 /// All records that are whole, in the order of the file, which a log that has wrapped begins in its middle. A log that
-/// was not closed has a header that lags behind, so it is not asked.
+/// was not closed has a header that lags behind, so it is not asked. None lies in another, so that what is told is never
+/// longer than the log.
 pub fn records(log: &[u8]) -> impl Iterator<Item = EventRecord> + '_ {
-    (0..log.len()).step_by(4).filter_map(|at| record_at(log, at))
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        while at < log.len() {
+            let found = record_at(log, at);
+            at += found.as_ref().map_or(4, |(_, length)| *length);
+            if let Some((record, _)) = found {
+                return Some(record);
+            }
+        }
+        None
+    })
 }
 
-fn record_at(log: &[u8], at: usize) -> Option<EventRecord> {
+/// The record there, and its length in bytes, a multiple of four.
+fn record_at(log: &[u8], at: usize) -> Option<(EventRecord, usize)> {
     if slice_at(log, at + 4, 4)? != SIGNATURE {
         return None;
     }
     let length = len_of(u64::from(u32_at(log, at)?));
-    let record = slice_at(log, at, length).filter(|record| record.len() > FIXED)?;
+    let record =
+        slice_at(log, at, length).filter(|_| (FIXED + 1..=LONGEST).contains(&length) && length % 4 == 0)?;
     if u32_at(record, length - 4) != u32_at(log, at) {
         return None;
     }
     let count = usize::from(u16_at(record, 26)?);
     let strings = record.get(len_of(u64::from(u32_at(record, 36)?))..)?;
-    Some(EventRecord {
+    let record = EventRecord {
         written: Timestamp::from_second(i64::from(u32_at(record, 16)?)).ok(),
         id: u16_at(record, 20)?,
         source: texts(record.get(FIXED..)?).next()?,
         strings: texts(strings).take(count).collect(),
-    })
+    };
+    Some((record, length))
 }
 
 /// Texts that each end in a NUL.
@@ -103,6 +119,25 @@ mod tests {
         assert_eq!(found[0].source, "Service Control Manager");
         assert_eq!(found[0].strings, ["Remote Procedure Call (RPC)", "1", "60000"]);
         assert_eq!(found[0].written.unwrap().to_string(), "2003-08-11T17:00:00Z");
+    }
+
+    /// A log made so that each record holds all that follow would otherwise be told many times over.
+    #[test]
+    fn a_record_inside_another_is_part_of_its_text() {
+        let inner = record(7031, "inner", &["RPC"]);
+        let text: String =
+            char::decode_utf16(inner.as_chunks::<2>().0.iter().map(|p| u16::from_le_bytes(*p)))
+                .map(|unit| unit.unwrap_or('?'))
+                .collect();
+        let mut log = record(7031, "outer", &[&text]);
+        assert!((0..log.len()).any(|at| log[at..].starts_with(&inner)), "it is in there whole");
+        log.extend(record(6005, "EventLog", &[]));
+        let sources: Vec<String> = records(&log).map(|record| record.source).collect();
+        assert_eq!(sources, ["outer", "EventLog"]);
+        // one that is too long to be true is none, and what lies in it is found
+        let long = "x".repeat(LONGEST / 2);
+        let log = [record(7031, "long", &[&long]), inner].concat();
+        assert_eq!(records(&log).map(|record| record.source).collect::<Vec<_>>(), ["inner"]);
     }
 
     #[test]
