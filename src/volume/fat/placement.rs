@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::path::WinPath;
 use crate::volume::bytes::{len_of, u32_at};
 use crate::volume::recorder::Recorder;
-use crate::volume::{FileSystem as _, NewFile, Overlay, SECTOR, SectorChange};
+use crate::volume::{FileSystem as _, NewFile, Overlay, ReadAt as _, SECTOR, SectorChange};
 
 const DOING: &str = "work out how the folder is put on the volume";
 /// Groups of sectors, in the order of writing: clusters, FATs, directory, FSInfo.
@@ -71,6 +71,7 @@ pub(super) fn placement(
     // Nothing but the copy in memory is shared with the closure, and it is thrown away with an error.
     let made = catch_unwind(AssertUnwindSafe(|| make(written.clone(), above, new)));
     made.unwrap_or_else(|_| Err(Error::library(DOING, "the fatfs crate panicked")))?;
+    mend_dots(&written, above, new)?;
     let sectors = written.lock().unwrap_or_else(PoisonError::into_inner).sectors().clone();
     // The root has no entry; the time in that of another folder stays, as Windows leaves it.
     let stays = if entry > 0 { entry + TIME.start..entry + TIME.end } else { 0..0 };
@@ -124,6 +125,35 @@ fn make(written: Arc<Mutex<Overlay>>, above: &WinPath, files: &[NewFile]) -> Res
         }
     }
     volume.unmount().map_err(library)
+}
+
+/// That crate (0.3.6) puts a long name before `.` and `..` of a folder that it makes, where no other driver has one.
+fn mend_dots(written: &Mutex<Overlay>, above: &WinPath, files: &[NewFile]) -> Result<()> {
+    let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut then = Overlay::new(written.inner());
+    written.sectors().iter().for_each(|(place, bytes)| then.replace(*place, bytes));
+    let then = FatVolume::open(Arc::new(then))?;
+    for file in files.iter().filter(|file| file.bytes.is_none()) {
+        let Some(FileId::Fat { cluster, .. }) =
+            then.find(&above.join(file.path.as_str()))?.map(|found| found.id)
+        else {
+            continue;
+        };
+        let place = then.table.geometry.place(cluster);
+        let mut sector = vec![0; len_of(SECTOR)];
+        written.read_at(place, &mut sector)?;
+        let entries: Vec<Vec<u8>> = sector.chunks(len_of(ENTRY)).take(4).map(<[u8]>::to_vec).collect();
+        let [one, dot, two, dots] = entries.as_slice() else { continue };
+        let is_long = |entry: &[u8]| entry.get(11) == Some(&0x0f);
+        if is_long(one) && is_long(two) && dot.starts_with(b".  ") && dots.starts_with(b".. ") {
+            let mut deleted = vec![0; len_of(ENTRY)];
+            deleted.iter_mut().take(1).for_each(|byte| *byte = DELETED);
+            let mended = [dot.as_slice(), dots, &deleted, &deleted].concat();
+            sector.iter_mut().zip(mended).for_each(|(to, from)| *to = from);
+            written.replace(place, &sector);
+        }
+    }
+    Ok(())
 }
 
 /// What is there then: all of it, the folder above as it was but for the one name, the FATs alike, the count right.
