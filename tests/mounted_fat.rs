@@ -1,4 +1,4 @@
-//! `--remove now` on FAT32 and FAT16, where nothing is mounted: judged by fsck.fat and The Sleuth Kit, also after every
+//! `--remove now` and `--store disk` on FAT32 and FAT16, where nothing is mounted: judged by fsck.fat and The Sleuth Kit, also after every
 //! sector write that it was cut behind.
 
 #![allow(
@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::volume::extract;
-use common::{Case, SECTOR, START, changed_sectors, digest, judge, unhex};
+use common::{Case, Ran, SECTOR, START, changed_sectors, digest, judge, unhex};
 use serde_json::Value;
 
 const NOW: [&str; 2] = ["--remove", "now"];
@@ -141,5 +141,145 @@ fn a_removal_that_is_cut_anywhere_hurts_no_other_file() {
             }
         }
         assert!(disk == end);
+    }
+}
+
+const COMMON: &str = "Documents and Settings/All Users/Application Data";
+
+fn on_disk(case: &Case, words: &[&str]) -> Ran {
+    let all: Vec<&str> = words.iter().chain(&["--json", "--store", "disk"]).copied().collect();
+    Ran::of(&mut case.on_disk(&all))
+}
+
+/// Without what lies in the store's folder.
+fn outside(mut files: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    files.retain(|path, _| !path.starts_with(&format!("{COMMON}/Deblast/")));
+    files
+}
+
+/// A file of the disk, by The Sleuth Kit.
+#[track_caller]
+fn content(case: &Case, path: &str) -> Vec<u8> {
+    let text = judge(Command::new("fls").args(["-r", "-u", "-p", "-F", "-o", "63"]).arg(&case.disk));
+    let text = String::from_utf8(text).unwrap();
+    let line = text.lines().find(|line| line.ends_with(&format!(":\t{path}")));
+    let inode = line.unwrap_or_else(|| panic!("no {path} in {text}"))[4..].split_once(':').unwrap().0;
+    judge(Command::new("icat").args(["-o", "63"]).arg(&case.disk).arg(inode))
+}
+
+#[test]
+fn a_store_on_the_disk_takes_the_whole_cycle() {
+    for filesystem in ["fat32", "fat16"] {
+        let Some(case) = practice(filesystem) else { return };
+        let (before, at_first) = (files(&case.disk), fsck(&case.disk));
+        let (worm, _) =
+            before.iter().find(|(path, _)| path.to_lowercase().ends_with("system32/msblast.exe")).unwrap();
+        let worm = content(&case, worm);
+        let ran = on_disk(&case, &["clean", "--yes"]).exits(0);
+        assert_eq!(ran.at("/verdict"), "cleaned");
+        ran.says("FAT volume, which has no permissions").says("sector by sector before anything else");
+        assert_eq!(fsck(&case.disk), at_first, "{filesystem}");
+        let id = ran.at("/run_id").as_str().unwrap().to_owned();
+        let store = format!("{COMMON}/Deblast/{id}");
+        let journal = String::from_utf8(content(&case, &format!("{store}/journal"))).unwrap();
+        ran.require(journal.contains(r#"{"record":"closed","words":"verified"}"#), "a closed journal");
+        let report: Value = serde_json::from_slice(&content(&case, &format!("{store}/report.json"))).unwrap();
+        ran.require(report == ran.json(), "the report to be the one that was told");
+        let kept = content(&case, &format!("{store}/quarantine/0001.bin"));
+        assert!(kept.iter().map(|byte| byte ^ 0xa5).eq(worm), "{filesystem}: the quarantine");
+        let after = files(&case.disk);
+        assert_ne!(outside(after.clone()), after, "the store is there");
+        assert_eq!(outside(others(after)), others(before.clone()), "{filesystem}");
+
+        assert_eq!(case.scan().at("/verdict"), "clean");
+        let now = case.bytes();
+        let again = on_disk(&case, &["clean", "--yes"]).exits(0);
+        case.must_hold(&now, &again, "a second clean to change nothing");
+        on_disk(&case, &["undo", "--yes"]).exits(0);
+        assert_eq!(outside(files(&case.disk)), before, "{filesystem}: every file as before");
+        assert_eq!(fsck(&case.disk), at_first, "{filesystem}");
+        // The folder is there by now, and takes a second run beside the first.
+        let ran = on_disk(&case, &["clean", "--yes", "--remove", "now"]).exits(0);
+        ran.require(ran.at("/run_id").as_str().unwrap().starts_with("0002-"), "the second run of that store");
+        ran.says("does not go with --store disk");
+        assert_eq!(fsck(&case.disk), at_first, "{filesystem}");
+        on_disk(&case, &["undo", "--yes"]).exits(0);
+        assert_eq!(outside(files(&case.disk)), before, "{filesystem}: every file as before");
+    }
+}
+
+/// What a program wrote into the disk, in its order, as strace saw it: place and bytes.
+fn writes_of(log: &str) -> Vec<(usize, Vec<u8>)> {
+    let write = |line: &str| {
+        let (_, call) = line.split_once("pwrite64(")?;
+        let mut parts = call.split('"');
+        let bytes = parts.nth(1)?.replace("\\x", "");
+        let numbers = parts.next()?.split(')').next()?;
+        let place = numbers.rsplit(", ").next()?.parse().ok()?;
+        Some((place, unhex(&bytes)))
+    };
+    log.lines().filter_map(write).collect()
+}
+
+#[test]
+fn a_store_that_is_cut_in_the_making_hurts_no_other_file_on_fat32() {
+    a_store_that_is_cut("fat32");
+}
+
+#[test]
+fn a_store_that_is_cut_in_the_making_hurts_no_other_file_on_fat16() {
+    a_store_that_is_cut("fat16");
+}
+
+#[track_caller]
+fn a_store_that_is_cut(filesystem: &'static str) {
+    {
+        let Some(case) = practice(filesystem) else { return };
+        let before = files(&case.disk);
+        let log = case.path("strace.log");
+        let all = ["clean", "--yes", "--json", "--store", "disk"];
+        let plain = case.on_disk(&all);
+        let mut traced = Command::new("strace");
+        traced.args(["-f", "-qq", "-xx", "-s", "2000000", "-e", "trace=pwrite64", "-o"]).arg(&log);
+        traced.arg(plain.get_program()).args(plain.get_args());
+        Ran::of(&mut traced).exits(0);
+        let writes = writes_of(&fs::read_to_string(&log).unwrap());
+        let mut replayed = case.original.clone();
+        for (place, bytes) in &writes {
+            replayed[*place..place + bytes.len()].copy_from_slice(bytes);
+        }
+        assert!(replayed == case.bytes(), "{filesystem}: strace saw every write");
+        // The boot sector, which has the flag, is written twice: the second time ends the folder's making.
+        let mut boots = writes.iter().enumerate().filter(|(_, (place, _))| *place == START);
+        let (set, end) = (boots.next().unwrap().0, boots.next().unwrap().0);
+        assert!(end > set + 10, "{set} {end}");
+        let mut disk = case.original.clone();
+        let step = (end / 4).max(1);
+        for (count, (place, bytes)) in writes.iter().enumerate().take(end + 1) {
+            disk[*place..place + bytes.len()].copy_from_slice(bytes);
+            if count > set && count + 12 < end && count % step != 0 {
+                continue;
+            }
+            fs::write(&case.disk, &disk).unwrap();
+            let what = format!("{filesystem}, cut after {} of {}", count + 1, end + 1);
+            assert_eq!(outside(files(&case.disk)), before, "{what}");
+            let told = fsck(&case.disk);
+            assert!(!["share", "Truncating", "Bad"].iter().any(|bad| told.contains(bad)), "{what}: {told}");
+            assert_eq!(told.contains("Dirty bit"), count < end, "{what}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_store_on_a_volume_that_windows_must_check_is_refused() {
+    for (filesystem, at, bit) in [("fat32", 65, 1), ("fat16", 37, 1)] {
+        let Some(mut case) = practice(filesystem) else { return };
+        let mut bytes = case.bytes();
+        bytes[START + at] |= bit;
+        fs::write(&case.disk, &bytes).unwrap();
+        case.settle();
+        let ran = on_disk(&case, &["clean", "--yes"]).exits(2);
+        ran.says("dirty flag").says("another disk or stick");
+        case.must_be_as_at_first(&ran);
     }
 }

@@ -29,8 +29,17 @@ pub fn clean(patient: &Patient, settings: &Settings, decide: Decide<'_>, sink: S
         return Ok(session.end(None, &[words]));
     }
     let now = (settings.clock)();
-    let mut plan = plan(&mut session.exam, &session.checks, &settings.policy, filetime(now));
+    let mut policy = settings.policy.clone();
+    let store_alone = policy.remove == Remove::Now
+        && session.disk_store.as_ref().is_some_and(|disk| disk.changes_planned_sectors());
+    if store_alone {
+        policy.remove = Remove::AtBoot;
+    }
+    let mut plan = plan(&mut session.exam, &session.checks, &policy, filetime(now));
     if !plan.is_empty() {
+        let words = "the names of inert files are left to Windows: on FAT, --remove now does not go with --store disk, \
+                     which writes the same FATs";
+        plan.notes.extend(store_alone.then(|| words.to_owned()));
         plan.notes.extend(hibernation::elsewhere(patient, &settings.targets));
     }
     for note in &plan.notes {

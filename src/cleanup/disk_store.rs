@@ -1,9 +1,10 @@
 //! `--store disk`: the record of a run on the patient's own volume, where no other place can be had.
 //!
 //! The folder `Deblast` in the Common AppData that SOFTWARE names. What lies there is read by our own readers into a
-//! folder in memory, and used like any other store. A new run's folder is made there first; then one mount, over
-//! before the first raw write, puts it on the disk with every file at its full length; from there journal and report
-//! are written raw inside their own extents. An undo only reads it, and leaves it there.
+//! folder in memory, and used like any other store. A new run's folder is made there first; then one mount (on FAT,
+//! sectors that are worked out in memory), over before the first raw write, puts it on the disk with every file at its
+//! full length; from there journal and report are written raw inside their own extents. An undo only reads it, and
+//! leaves it there.
 
 use std::collections::BTreeSet;
 use std::fs::DirBuilder;
@@ -18,9 +19,9 @@ use crate::cleanup::inspect::{Exam, InstallExam};
 use crate::cleanup::remove_now::{census, obstacle, reopen, turn_flag};
 use crate::error::{Context, Error, Result};
 use crate::path::{RegPath, WinPath};
-use crate::store::{RunFolder, Store};
+use crate::store::{RunFolder, Store, place};
 use crate::volume::mount::{self, Mounted};
-use crate::volume::{Candidate, FileFacts, FileSystem, Owner, refuse_in_use};
+use crate::volume::{Candidate, FileFacts, FileSystem, NewFile, Owner, SectorChange, Sectors, refuse_in_use};
 
 const DOING: &str = "keep the record on the patient's own disk";
 const ELSEWHERE: &str = "give a folder on another disk or stick with --store";
@@ -28,8 +29,6 @@ const ELSEWHERE: &str = "give a folder on another disk or stick with --store";
 const LEFT_SET: &str = "its dirty flag is left set, so that Windows checks the volume at its next start";
 /// Who may own what is taken for a store of ours: the Administrators, SYSTEM.
 const OWNERS: [&str; 2] = ["S-1-5-32-544", "S-1-5-18"];
-/// A store on the disk with more bytes than this is not copied.
-const MAX_STORE: u64 = 1 << 30;
 /// Name of the store's folder.
 const FOLDER: &str = "Deblast";
 /// The keys that name Common AppData: the one as it is, the other with %variables%.
@@ -52,8 +51,12 @@ pub struct DiskStore {
     exam_volume: usize,
     start: u64,
     size: u64,
+    /// The folder that SOFTWARE names, where the store's lies.
+    above: WinPath,
     /// The folder on the volume.
     folder: WinPath,
+    /// Whether putting a folder there takes a mount.
+    mounts: bool,
 }
 
 impl Drop for DiskStore {
@@ -74,19 +77,20 @@ impl DiskStore {
         let none = || refuse(Error::refused(DOING, "its volume could not be opened"));
         let volume = exam.volumes.get(exam_volume).ok_or_else(none)?;
         let opened = volume.opened.as_ref().ok_or_else(none)?;
+        let facts = opened.files.find(&place)?.ok_or_else(none)?;
         let store = Self {
+            mounts: matches!(facts.id, FileId::Ntfs { .. }),
+            above: place.clone(),
             staging: new_staging()?,
             exam_volume,
             start: volume.start,
             size: opened.reader.size(),
             folder: place.join(FOLDER),
         };
-        let mut room = MAX_STORE;
-        for file in store.own_files(opened.files.as_ref())? {
-            room = room.checked_sub(file.size).ok_or_else(|| {
-                let why = format!("its files have more than {MAX_STORE} bytes in all");
-                Error::refused(DOING, why).path(&store.folder)
-            })?;
+        let files = store.own_files(opened.files.as_ref())?;
+        let size = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
+        store.refuse_full_memory(size).map_err(refuse)?;
+        for file in files {
             let Some(here) = store.staged(&file.path) else { continue };
             let bytes = opened.files.read(file.id, MAX_FILE).map_err(|error| error.path(&file.path))?;
             let write = || -> std::io::Result<()> {
@@ -120,6 +124,36 @@ impl DiskStore {
                 .hint("look at that folder, and rename it if it is not a store of yours"));
         }
         Ok(found)
+    }
+
+    /// Refuses a copy for which there is no room in memory. `bytes`: what it takes.
+    fn refuse_full_memory(&self, bytes: u64) -> Result<()> {
+        let free = place::judge(&self.staging, &[], true)?.room;
+        if free < bytes {
+            let why =
+                format!("its copy takes {bytes} bytes in this machine's memory, and {free} are free there");
+            return Err(Error::refused(DOING, why).device(&self.staging));
+        }
+        Ok(())
+    }
+
+    /// Whether putting a folder there changes sectors that removing names without a mount is planned on.
+    pub fn changes_planned_sectors(&self) -> bool {
+        !self.mounts
+    }
+
+    /// What the technician must know of how it is kept, in words.
+    pub fn ways(&self) -> (&'static str, Option<&'static str>) {
+        match self.mounts {
+            true => ("through a mount", None),
+            false => (
+                "sector by sector",
+                Some(
+                    "the record lies on a FAT volume, which has no permissions: whoever uses that Windows can read \
+                     it, the copies of its registry hives too",
+                ),
+            ),
+        }
     }
 
     /// The copy, as a store.
@@ -173,7 +207,7 @@ impl DiskStore {
         if let Some(why) = obstacle(opened.files.as_ref()) {
             return refuse(why);
         }
-        let (free, records) = opened.files.room().map_err(|error| error.hint(ELSEWHERE))?;
+        let (free, records) = opened.files.room(files).map_err(|error| error.hint(ELSEWHERE))?;
         if records < files {
             return refuse(format!(
                 "it takes {files} MFT records, and {records} are free: the MFT would have to grow"
@@ -183,10 +217,12 @@ impl DiskStore {
         if free < needed {
             return refuse(format!("the record takes {needed} bytes, and {free} are free there"));
         }
+        // The run's folder is made in memory first.
+        self.refuse_full_memory(needed).map_err(|error| error.hint(ELSEWHERE))?;
         Ok(free)
     }
 
-    /// Puts the folder of a run on the disk, through one mount.
+    /// Puts the folder of a run on the disk, through one mount, or on FAT sector by sector.
     ///
     /// # Errors
     /// Any step fails, or more than that folder has changed: then the dirty flag stays set.
@@ -199,15 +235,23 @@ impl DiskStore {
         let flag = files.dirty_flag()?;
         let before = census(files.as_ref(), &[])?;
         let had_folder = files.find(&self.folder)?.is_some();
+        let groups = match self.mounts {
+            true => Vec::new(),
+            false => self.groups(files.as_ref(), run)?,
+        };
         let mut sectors = patient.device.open_write()?;
         let signals = mount::hold_signals()?;
         turn_flag(sectors.as_mut(), self.start, &flag, true)?;
         patient.device.drop_caches()?;
         let place = (self.start, self.size);
-        let (written, ended) = match Mounted::ntfs(patient.device.path(), place, &signals) {
-            Ok(mounted) => (mounted.copy_in(run.path(), &self.folder, run.id()), mounted.release()),
-            // Nothing was written through it.
-            Err(error) => (Err(error), Ok(())),
+        let (written, ended) = match self.mounts {
+            // What was not written whole is for Windows to check.
+            false => (Ok(()), write_groups(sectors.as_mut(), self.start, &groups)),
+            true => match Mounted::ntfs(patient.device.path(), place, &signals) {
+                Ok(mounted) => (mounted.copy_in(run.path(), &self.folder, run.id()), mounted.release()),
+                // Nothing was written through it.
+                Err(error) => (Err(error), Ok(())),
+            },
         };
         // An ntfs-3g that did not end well may have left half of a change where the file table does not show it.
         ended.map_err(|error| error.within(DOING).hint(LEFT_SET))?;
@@ -226,6 +270,28 @@ impl DiskStore {
         let compared = written.and_then(|()| self.compare(files.as_ref(), run));
         turn_flag(sectors.as_mut(), self.start, &files.dirty_flag()?, false)?;
         compared.map_err(|error| error.within(DOING).hint(ELSEWHERE))
+    }
+
+    /// The sectors that put the folder of a run there, where that takes no mount.
+    fn groups(&self, files: &dyn FileSystem, run: &RunFolder) -> Result<Vec<Vec<SectorChange>>> {
+        let folder = |path: WinPath| NewFile { path, bytes: None };
+        let store = WinPath::new(FOLDER);
+        let top = store.join(run.id());
+        let mut new = vec![folder(store), folder(top.clone())];
+        for (name, path) in tree(run.path())? {
+            let place = name.iter().fold(top.clone(), |place, part| place.join(&part.to_string_lossy()));
+            let bytes = match path.is_dir() {
+                true => None,
+                false => {
+                    let read = std::fs::read(&path).doing("read the copy of the store");
+                    Some(read.map_err(|error| error.device(&path))?)
+                }
+            };
+            new.push(NewFile { path: place, bytes });
+        }
+        let none = || Err(Error::refused(DOING, "this volume takes a mount"));
+        let groups = files.placement(&self.above, &new).unwrap_or_else(none);
+        groups.map_err(|error| error.hint(ELSEWHERE))
     }
 
     /// Holds what our own reader finds on the disk against what was to be put there.
@@ -285,6 +351,16 @@ impl DiskStore {
         };
         write().map_err(|error| error.path(&place))
     }
+}
+
+/// Writes the groups in their order, each sector compared first, each group synced before the next.
+fn write_groups(sectors: &mut dyn Sectors, start: u64, groups: &[Vec<SectorChange>]) -> Result<()> {
+    groups.iter().try_for_each(|group| {
+        for change in group {
+            sectors.overwrite(start + change.place, &change.before, &change.after)?;
+        }
+        sectors.sync()
+    })
 }
 
 /// Everything in a folder, by its path from there, folders before what is in them.

@@ -186,12 +186,14 @@ impl<'a> Session<'a> {
             Ok(free) => (with_backups, free, true),
             Err(_) => (least, disk.room(&self.exam, least, files)?, false),
         };
+        let (way, warning) = disk.ways();
         let mut words = vec![format!(
-            "the record goes to {} on this disk itself, through a mount before anything else, and takes at most {}; {} are free there",
+            "the record goes to {} on this disk itself, {way} before anything else, and takes at most {}; {} are free there",
             disk.folder(),
             human_need(takes),
             human_size(free)
         )];
+        words.extend(warning.map(str::to_owned));
         if !backups {
             words.push(
                 "there is no room for backups of the hives; undo rests on the journal alone".to_owned(),

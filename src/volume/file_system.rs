@@ -126,6 +126,15 @@ pub enum Owner {
     Is(String),
 }
 
+/// One file or folder that is to be put on a volume.
+#[derive(Clone, Debug)]
+pub struct NewFile {
+    /// Its path below the folder that is there already.
+    pub path: WinPath,
+    /// What it holds; none: it is a folder.
+    pub bytes: Option<Vec<u8>>,
+}
+
 /// An opened volume, read only.
 pub trait FileSystem: Send + Sync {
     /// Identity of the volume that begins `start` bytes into its disk.
@@ -245,11 +254,24 @@ pub trait FileSystem: Send + Sync {
         None
     }
 
-    /// Bytes that are free, and MFT records that are free and were written before, so that a new file takes one of them.
+    /// Every sector that is written to put these files below a folder that is there, folders before what is in them, in
+    /// groups: each is synced before the next, and the dirty flag is set meanwhile. Only the first may be there already,
+    /// a folder. None where that takes a mount.
+    ///
+    /// # Errors
+    /// In it, refused: the volume is dirty, damaged or full; more than what is free would change.
+    fn placement(&self, above: &WinPath, files: &[NewFile]) -> Option<Result<Vec<Vec<SectorChange>>>> {
+        let _ = (above, files);
+        None
+    }
+
+    /// Bytes that are free for what `files` new files and folders hold, and MFT records that are free and were written
+    /// before, so that a new file takes one of them.
     ///
     /// # Errors
     /// It cannot be told on this file system, in words.
-    fn room(&self) -> Result<(u64, u64)> {
+    fn room(&self, files: u64) -> Result<(u64, u64)> {
+        let _ = files;
         Err(Error::refused("tell what is free", "this version does not put files on this file system"))
     }
 

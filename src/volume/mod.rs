@@ -42,7 +42,9 @@ mod tests;
 
 pub use extents::{Extents, Run};
 pub use fat::FatVolume;
-pub use file_system::{Candidate, FileFacts, FileSystem, Owner, Scan, SectorChange, Storage, open_volume};
+pub use file_system::{
+    Candidate, FileFacts, FileSystem, NewFile, Owner, Scan, SectorChange, Storage, open_volume,
+};
 pub use flag::FlagSector;
 pub use in_use::{Roots, refuse_in_use, refuse_in_use_at};
 pub use ntfs::NtfsVolume;

@@ -260,7 +260,7 @@ impl FileSystem for NtfsVolume {
         flag::sectors(&self.mft)
     }
 
-    fn room(&self) -> Result<(u64, u64)> {
+    fn room(&self, _: u64) -> Result<(u64, u64)> {
         let missing = || Error::refused("read $Bitmap", "it is not there");
         let bitmap = self.mft.record(BITMAP)?.ok_or_else(missing)?;
         let bitmap = data::content(&self.mft, &bitmap.record(), kind::DATA, "")?.ok_or_else(missing)?;

@@ -19,6 +19,11 @@ impl Overlay {
         Self { inner, sectors: BTreeMap::new() }
     }
 
+    /// The reader below.
+    pub(super) fn inner(&self) -> Arc<dyn ReadAt> {
+        self.inner.clone()
+    }
+
     /// The replaced sectors, by their places.
     pub(super) fn sectors(&self) -> &BTreeMap<u64, Vec<u8>> {
         &self.sectors

@@ -47,8 +47,8 @@ fn record_at(log: &[u8], at: usize) -> Option<(EventRecord, usize)> {
         return None;
     }
     let length = len_of(u64::from(u32_at(log, at)?));
-    let record =
-        slice_at(log, at, length).filter(|_| (FIXED + 1..=LONGEST).contains(&length) && length % 4 == 0)?;
+    let record = slice_at(log, at, length)
+        .filter(|_| (FIXED + 1..=LONGEST).contains(&length) && length.is_multiple_of(4))?;
     if u32_at(record, length - 4) != u32_at(log, at) {
         return None;
     }

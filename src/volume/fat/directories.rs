@@ -23,7 +23,7 @@ const DEPTH_LIMIT: u16 = 512;
 pub(super) struct Directory {
     pub(super) bytes: Vec<u8>,
     /// Byte in the directory, place in the volume, length: ascending by the first.
-    stretches: Vec<(u64, u64, u64)>,
+    pub(super) stretches: Vec<(u64, u64, u64)>,
 }
 
 impl Directory {

@@ -11,6 +11,7 @@
 mod boot;
 mod directories;
 mod entries;
+mod placement;
 mod proof;
 mod removal;
 mod second;
@@ -29,7 +30,7 @@ use table::{Chain, Table};
 use super::bytes::len_of;
 use super::file_system::{Candidate, FileFacts, FileSystem, Scan, Storage};
 use super::record::{Name, Namespace};
-use super::{Extents, FatKind, FlagSector, ReadAt, Run, SECTOR, SectorChange};
+use super::{Extents, FatKind, FlagSector, NewFile, ReadAt, Run, SECTOR, SectorChange};
 use crate::change::{FileId, VolumeId};
 use crate::error::{Error, Result};
 use crate::path::WinPath;
@@ -388,6 +389,15 @@ impl FileSystem for FatVolume {
 
     fn removal(&self, files: &[FileId]) -> Option<Result<Vec<SectorChange>>> {
         Some(removal::removal(self, files))
+    }
+
+    fn placement(&self, above: &WinPath, files: &[NewFile]) -> Option<Result<Vec<Vec<SectorChange>>>> {
+        Some(placement::placement(self, above, files))
+    }
+
+    fn room(&self, files: u64) -> Result<(u64, u64)> {
+        // FAT has no file table that could be full.
+        Ok((placement::room(self, files)?, u64::MAX))
     }
 
     fn read_again(&self, id: FileId, max: u64) -> Result<Vec<u8>> {

@@ -43,6 +43,7 @@ pub(super) fn prove_unshared(
     if plan.is_empty() {
         return Ok(());
     }
+    volume.table.forget();
     let mut owners: Vec<FileId> = plan.iter().map(|(owner, _)| *owner).collect();
     owners.sort_unstable();
     owners.dedup();

@@ -25,11 +25,11 @@ use crate::volume::{FatKind, FileSystem as _, FlagSector, Overlay, ReadAt as _, 
 
 const DOING: &str = "work out how the name is removed";
 /// First byte of an entry that is deleted.
-const DELETED: u8 = 0xe5;
+pub(super) const DELETED: u8 = 0xe5;
 /// Where in an entry the time and date of the last write stand.
-const TIME: std::ops::Range<u64> = 22..26;
+pub(super) const TIME: std::ops::Range<u64> = 22..26;
 /// Where in FSInfo the number of free clusters and the hint for the next one stand.
-const COUNTERS: std::ops::Range<u64> = 488..496;
+pub(super) const COUNTERS: std::ops::Range<u64> = 488..496;
 
 /// The sectors of the dirty flag: the second entry of each FAT (where a set bit means clean), then the boot sector.
 pub(super) fn flag(volume: &FatVolume) -> Result<Vec<FlagSector>> {
@@ -60,6 +60,25 @@ pub(super) fn flag(volume: &FatVolume) -> Result<Vec<FlagSector>> {
     Ok(flags)
 }
 
+/// Has a change be one of a sector that holds a part of the dirty flag, set, where it is one.
+pub(super) fn with_flag_set(change: &mut SectorChange, flags: &[FlagSector]) {
+    for flag in flags.iter().filter(|flag| flag.place == change.place) {
+        for (at, (clear, set)) in flag.clear.iter().zip(&flag.set).enumerate() {
+            let bytes = [change.before.get_mut(at), change.after.get_mut(at)];
+            bytes.into_iter().flatten().filter(|_| clear != set).for_each(|byte| *byte = *set);
+        }
+    }
+}
+
+/// Place of FSInfo, where there is one.
+pub(super) fn fs_info(volume: &FatVolume) -> Result<Option<u64>> {
+    let geometry = &volume.table.geometry;
+    let mut boot = vec![0; len_of(SECTOR)];
+    volume.table.device.read_at(0, &mut boot)?;
+    let number = u64::from(u16_at(&boot, 48).unwrap_or(0));
+    Ok((geometry.kind == FatKind::Fat32).then_some(number * geometry.sector))
+}
+
 /// Every sector that removing these files writes, in the order of writing.
 pub(super) fn removal(volume: &FatVolume, files: &[FileId]) -> Result<Vec<SectorChange>> {
     if volume.is_dirty() {
@@ -81,12 +100,7 @@ pub(super) fn removal(volume: &FatVolume, files: &[FileId]) -> Result<Vec<Sector
     };
     let mut changes: Vec<SectorChange> = flags.iter().map(|sector| turned(sector.clone(), true)).collect();
     for mut change in work.changes {
-        for flag in flags.iter().filter(|flag| flag.place == change.place) {
-            for (at, (clear, set)) in flag.clear.iter().zip(&flag.set).enumerate() {
-                let bytes = [change.before.get_mut(at), change.after.get_mut(at)];
-                bytes.into_iter().flatten().filter(|_| clear != set).for_each(|byte| *byte = *set);
-            }
-        }
+        with_flag_set(&mut change, &flags);
         changes.push(change);
     }
     changes.extend(clear.into_iter().map(|sector| turned(sector, false)));
@@ -206,9 +220,6 @@ impl May {
             return Err(Error::refused(DOING, "it is empty, and has a chain of clusters").path(&found.path));
         }
         volume.prove_unshared(&ranges, &mut |_, _| {})?;
-        let mut boot = vec![0; len_of(SECTOR)];
-        volume.table.device.read_at(0, &mut boot)?;
-        let number = u64::from(u16_at(&boot, 48).unwrap_or(0));
         let mut folder: Vec<&str> = found.path.parts().collect();
         folder.pop();
         let above = folder.iter().fold(WinPath::default(), |path, part| path.join(part));
@@ -224,7 +235,7 @@ impl May {
             fats: (0..geometry.fats).map(|fat| geometry.fat + fat * geometry.fat_size).collect(),
             fat_size: geometry.fat_size,
             kind: geometry.kind,
-            fs_info: (geometry.kind == FatKind::Fat32).then_some(number * geometry.sector),
+            fs_info: fs_info(volume)?,
         })
     }
 

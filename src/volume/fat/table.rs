@@ -102,6 +102,11 @@ impl Table {
         Ok(bytes)
     }
 
+    /// Has the next look at the FAT read it anew: the store may have been put on the volume since.
+    pub(super) fn forget(&self) {
+        self.blocks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+    }
+
     /// Place of a FAT by its number from 0.
     fn place(&self, fat: u64) -> u64 {
         self.geometry.fat + fat * self.geometry.fat_size
