@@ -107,3 +107,20 @@ fn every_trouble_has_its_words() {
     must_become(&small("fat32", "512", "dirty"), &fat_dirty);
     must_become(&small("fat16", "", "dirty"), &fat_dirty);
 }
+
+/// A copy that was broken off: nothing proves what else uses the sectors, so none is written.
+#[test]
+fn a_disk_that_is_cut_short_is_not_written() {
+    for (filesystem, size, short) in [("ntfs", "24M", 1), ("fat32", "48M", 30)] {
+        let options = ["--filesystem", filesystem, "--files", "40", "--size", size];
+        let Some(mut case) = Case::with(&options) else { return };
+        let mut cut = case.bytes();
+        cut.truncate(cut.len() - (short << 20));
+        std::fs::write(&case.disk, cut).unwrap();
+        case.settle();
+        let ran = case.clean(&[]).exits(2);
+        case.must_be_as_at_first(&ran);
+        ran.require(case.runs().is_empty(), "no folder of a run");
+        ran.says("an incomplete copy").says("copy the disk again");
+    }
+}

@@ -135,6 +135,18 @@ fn a_compressed_worm_is_read_quarantined_made_inert_and_given_back() {
         changed_sectors(&case.original, &image).is_subset(&journal.sectors()),
         "every changed sector in the journal",
     );
+    // Not what reads as zeros counts, but what the clusters hold, to their last byte.
+    for file in journal.header["files"].as_array().unwrap().iter().filter(|file| file["compressed"] == true) {
+        for run in file["runs"].as_array().unwrap() {
+            let [place, length] = [0, 1].map(|at| usize::try_from(run[at].as_u64().unwrap()).unwrap());
+            let clusters = &image[common::START + place..][..length];
+            ran.require(clusters.iter().all(|&byte| byte == 0), &format!("zeros in {}", file["path"]));
+        }
+    }
+    assert_eq!(
+        journal.header["files"].as_array().unwrap().iter().filter(|f| f["compressed"] == true).count(),
+        2
+    );
     let again = case.clean(&["--suspects", "quarantine"]).exits(0);
     case.must_hold(&image, &again, "a second clean to change no byte");
     let undone = case.undo(&[]).exits(0);
