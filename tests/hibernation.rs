@@ -404,12 +404,12 @@ impl Loop {
         }
         let own = Self(node);
         let name = own.0.trim_start_matches("/dev/").to_owned();
-        // A kernel that is asked while somebody else looks at the device reads no partitions: it is asked again.
-        for _ in 0..100 {
+        // Not every kernel reads the table of a loop device by itself (losetup -P): partx tells it.
+        for _ in 0..50 {
             if fs::metadata(format!("/sys/class/block/{name}p2")).is_ok() {
                 break;
             }
-            let _ = Command::new("/usr/sbin/blockdev").args(["--rereadpt", &own.0]).output();
+            let _ = Command::new("/usr/bin/partx").args(["-u", &own.0]).output();
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         if fs::metadata(own.part(2)).is_ok() {
