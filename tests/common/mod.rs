@@ -116,7 +116,10 @@ impl Ran {
     #[track_caller]
     pub fn says(&self, words: &str) -> &Self {
         let all = format!("{}\n{}", self.stdout, self.stderr).to_lowercase();
-        self.require(all.contains(&words.to_lowercase()), &format!("the words {words:?}"))
+        // Where a line is broken is no matter.
+        let unbroken = all.split_whitespace().collect::<Vec<_>>().join(" ");
+        let words_there = [&all, &unbroken].iter().any(|text| text.contains(&words.to_lowercase()));
+        self.require(words_there, &format!("the words {words:?}"))
     }
 
     #[track_caller]
