@@ -1,6 +1,6 @@
 //! The report as one page to print and hand to the machine's owner: verdict first, no script, nothing from outside.
 //!
-//! The page is a template beside this file, compiled into the program. Whatever it shows goes through [`Escape`], unless
+//! The page is a template beside this file, compiled into the program. Whatever it shows goes through `Escape`, unless
 //! the template says otherwise, which it never does: a name from a patient's disk cannot become part of the page by
 //! somebody forgetting to escape it.
 

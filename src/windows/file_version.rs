@@ -3,7 +3,7 @@
 //!
 //! Headers, sections and resource directories are read by the `object` crate, which checks every bound; the version
 //! block itself is ours (the formats: Microsoft's PE and COFF specification, and its pages on VS_VERSIONINFO). Nothing
-//! is trusted to end: three levels of directories are walked, each at most [`MOST_ENTRIES`] wide.
+//! is trusted to end: three levels of directories are walked, each at most `MOST_ENTRIES` wide.
 
 use std::fmt;
 
