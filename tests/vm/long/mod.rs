@@ -1,0 +1,5 @@
+//! What takes long: asked for by `scripts/test vm` alone. `scripts/test` leaves out whatever is in this module, by its name.
+
+mod booted;
+mod left_alone;
+mod secure_boot;
