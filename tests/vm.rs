@@ -13,11 +13,7 @@
 
 #[path = "vm/altered.rs"]
 mod altered;
-#[path = "vm/booted.rs"]
-mod booted;
 mod common;
-#[path = "vm/altered.rs"]
-mod altered;
 #[path = "vm/cured.rs"]
 mod cured;
 #[path = "vm/long/mod.rs"]
