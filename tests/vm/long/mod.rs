@@ -2,4 +2,7 @@
 
 mod booted;
 mod left_alone;
+mod memory;
+mod network;
+mod screen;
 mod secure_boot;
