@@ -45,6 +45,8 @@ pub fn execute() -> Result<u8> {
         let why = "this is started by the live image's own init, and switches the machine off";
         return Err(Error::refused("run as the live image", why).hint("use scan or clean"));
     }
+    // Ctrl-Alt-Del ends us; init then releases the medium and restarts.
+    let _ = std::fs::write("/proc/sys/kernel/cad_pid", std::process::id().to_string());
     let line = std::fs::read_to_string("/proc/cmdline").doing("read the kernel's parameters")?;
     let parameters = Parameters::read(&line);
     let mut names = vec!["tty1".to_owned(), "ttyS0".to_owned()];
