@@ -174,6 +174,17 @@ impl Guest {
         self.require(verdicts == targets.len(), &format!("a verdict for {targets:?} alone, found {found:?}"))
     }
 
+    /// No target was written, and no run has ended.
+    #[track_caller]
+    pub(crate) fn reads_only(&self) -> &Self {
+        let wrote = |line: &&str| {
+            line.starts_with("DEBLAST DONE")
+                || ["writing", "verified"].iter().any(|state| line.ends_with(state))
+        };
+        let found = self.landmarks().into_iter().find(wrote);
+        self.require(found.is_none(), &format!("no landmark of a write, found {found:?}"))
+    }
+
     /// Nothing of Deblast was started.
     #[track_caller]
     pub(crate) fn never_ready(&self) -> &Self {

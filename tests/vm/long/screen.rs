@@ -86,36 +86,44 @@ fn predicted(filter: u8, left: u8, above: u8, corner: u8) -> u8 {
     }
 }
 
-/// The longest lines, along and down, of a screen after a box of 60 columns and 10 rows was drawn in the shell; first without it.
+/// A hook that prints words, and then a box of 60 columns and 10 rows.
+const HOOK: &str = r#"line() { printf "$1"; for i in $(seq 58); do printf "$2"; done; printf "$3\n"; }
+h='\342\224\200' v='\342\224\202'
+echo the box comes
+sleep 10
+line '\342\224\214' $h '\342\224\220'
+for n in 1 2 3 4 5 6 7 8; do line $v . $v; done
+line '\342\224\224' $h '\342\224\230'
+echo the box is there
+sleep 30
+"#;
+
+/// The longest lines, along and down, of the screen before a box is drawn on it and after that.
 #[track_caller]
 fn a_box(image: &Path, options: &[&str]) -> [(usize, usize); 2] {
     let folder = tempfile::tempdir().unwrap();
     let stick = Stick::new(&folder.path().join("stick.img"), "DEBLAST");
-    stick.configure("mode = \"shell\"\n");
-    let pictures = ["before", "after"].map(|name| folder.path().join(name).with_extension("png"));
+    stick.configure("mode = \"batch\"\noptions = \"list\"\n[hooks]\nbefore = \"box.sh\"\n");
+    stick.put("box.sh", HOOK.as_bytes());
+    let [before, after] = ["before", "after"].map(|name| folder.path().join(name).with_extension("png"));
     let script = format!(
         "expect DEBLAST READY\n\
-         sleep 3\n\
-         send clear; echo cle'ared'\n\
-         expect cleared\n\
+         expect the box comes\n\
          sleep 2\n\
          screendump {}\n\
-         send line() {{ printf \"$1\"; for i in $(seq 58); do printf \"$2\"; done; printf \"$3\\n\"; }}\n\
-         send h='\\342\\224\\200' v='\\342\\224\\202'\n\
-         send clear; line '\\342\\224\\214' $h '\\342\\224\\220'; for n in 1 2 3 4 5 6 7 8; do line $v ' ' $v; done; line '\\342\\224\\224' $h '\\342\\224\\230'; echo dra'wn'\n\
-         expect drawn\n\
+         expect the box is there\n\
          sleep 2\n\
          screendump {}\n\
          quit\n",
-        pictures[0].display(),
-        pictures[1].display()
+        before.display(),
+        after.display()
     );
     Machine::new(image, options).with("--stick", &stick.path).runs(&script);
     if let Some(kept) = std::env::var_os("DEBLAST_SCREENS") {
         let name = options.join("-").replace("--", "");
-        fs::copy(&pictures[1], Path::new(&kept).join(format!("box-{name}.png"))).unwrap();
+        fs::copy(&after, Path::new(&kept).join(format!("box-{name}.png"))).unwrap();
     }
-    pictures.map(|path| {
+    [before, after].map(|path| {
         let picture = Picture::read(&path);
         (picture.longest(false), picture.longest(true))
     })
