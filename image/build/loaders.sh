@@ -20,7 +20,7 @@ grub_image() {
     i386-efi) from=$tree/grub-efi-ia32-bin/usr/lib/grub/i386-efi ;;
     esac
     [ "$config" = - ] && set -- "$@" || set -- --config "$config" "$@"
-    grub-mkimage --format "$format" --directory "$from" --prefix "$prefix" --output "$out" "$@"
+    "$tree/grub-common/usr/bin/grub-mkimage" --format "$format" --directory "$from" --prefix "$prefix" --output "$out" "$@"
 }
 
 # make_bios TREE CONFIG OUT: the El Torito image, which the stick's boot sector starts too
