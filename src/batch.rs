@@ -53,11 +53,19 @@ pub fn execute(options: &Options) -> Result<u8> {
         Progress::Plain => true,
         Progress::Json | Progress::None => false,
     };
-    let mut show = shower(options.progress, plain);
+    let landmarks = RefCell::new(Landmarks::open(options.landmarks.as_deref())?);
+    let mut shower = shower(options.progress, plain);
+    let mut show = |event: Event| {
+        landmarks.borrow_mut().note(&event);
+        shower(event);
+    };
     let warned = Cell::new(None);
     // The disk that a question is about.
     let disk = RefCell::new(String::new());
     let mut decide = |question: &Question<'_>| {
+        if options.ask == Ask::Terminal {
+            landmarks.borrow_mut().state("asking");
+        }
         let yes = decide(options.ask, options.progress, plain, (&disk.borrow(), question));
         warned.set(question.warning().filter(|_| yes));
         yes
@@ -107,12 +115,14 @@ pub fn execute(options: &Options) -> Result<u8> {
             | Task::Report(_)
             | Task::Hive(_)
             | Task::Signatures(_)
-            | Task::Filter(_) => scan(patient, &settings, &mut show),
+            | Task::Filter(_)
+            | Task::Live => scan(patient, &settings, &mut show),
         }
     })?;
     let text = if options.json { report.to_json()? } else { render(&report) };
     // The disk is written by now: wherever the report can still go it goes, the copy that lasts longest first.
     let kept = keep_report(&report, &runs);
+    landmarks.borrow_mut().verdicts(&report);
     let filed = reports.as_mut().map_or(Ok(()), |files| files.write(&report));
     let printed = out(&text);
     kept.and(filed).and(printed)?;
@@ -140,6 +150,63 @@ fn shower(progress: Progress, plain: bool) -> impl FnMut(Event) {
         if let Some(line) = line {
             // Progress that nobody reads is no reason to stop a cure.
             let _ = writeln!(std::io::stderr().lock(), "{line}");
+        }
+    }
+}
+
+/// The lines that the live image tells on its serial line, `TARGET path state` and `VERDICT path verdict`. A promise to
+/// scripts: the states are `looking`, `asking`, `writing`, `verified`, `unverified` and, last for each target, `done`.
+struct Landmarks {
+    file: Option<File>,
+    target: String,
+    last: &'static str,
+}
+
+impl Landmarks {
+    fn open(path: Option<&Path>) -> Result<Self> {
+        let open = |path: &Path| OpenOptions::new().append(true).create(true).open(path);
+        let doing = |e| Error::io("open the file for landmarks", e);
+        let file = path.map(open).transpose().map_err(doing)?;
+        Ok(Self { file, target: String::new(), last: "" })
+    }
+
+    fn note(&mut self, event: &Event) {
+        let state = match event {
+            Event::Target { path, .. } => {
+                self.target = printable(&path.display().to_string());
+                self.last = "";
+                "looking"
+            }
+            // An undo by sectors needs no record of its own.
+            Event::StoreReady { .. } | Event::Written { .. } => "writing",
+            Event::Verified { good: true } => "verified",
+            Event::Verified { good: false } => "unverified",
+            _ => return,
+        };
+        self.state(state);
+    }
+
+    fn state(&mut self, state: &'static str) {
+        if self.last != state {
+            self.last = state;
+            self.line(&format!("TARGET {} {state}", self.target));
+        }
+    }
+
+    fn verdicts(&mut self, report: &Report) {
+        for target in &report.targets {
+            let path = printable(&target.path);
+            self.line(&format!("TARGET {path} done"));
+            if let Some(verdict) = target.verdict {
+                self.line(&format!("VERDICT {path} {verdict}"));
+            }
+        }
+    }
+
+    /// Whole lines at once: another reader's must not be cut. One that nobody takes is no reason to stop a cure.
+    fn line(&mut self, line: &str) {
+        if let Some(file) = &mut self.file {
+            let _ = file.write_all(format!("{line}\n").as_bytes());
         }
     }
 }

@@ -104,6 +104,9 @@ enum Command {
     Hive(hive::HiveArgs),
     Signatures(tools::SignaturesArgs),
     Filter(tools::FilterArgs),
+    /// Run the live image: what its init starts
+    #[command(hide = true)]
+    Live,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -136,6 +139,9 @@ struct Common {
     /// Whether to colour what is shown
     #[arg(long, value_enum, default_value_t)]
     color: ColorArg,
+    /// Write a line for each state of a target, and its verdict, into this file: what the live image tells its serial line
+    #[arg(long, hide = true, value_name = "FILE")]
+    landmarks: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -253,6 +259,8 @@ pub enum Task {
     Signatures(SignaturesTask),
     /// Print rules for a packet filter; no other option counts.
     Filter(FilterTask),
+    /// Run the live image; no other option counts.
+    Live,
 }
 
 /// Whether the plan is carried out.
@@ -287,6 +295,8 @@ pub struct Options {
     pub report_dir: Option<PathBuf>,
     /// How progress is shown.
     pub progress: Progress,
+    /// Where the lines of the live image go.
+    pub landmarks: Option<PathBuf>,
     /// Where records are kept.
     pub store: Store,
     /// Whether that place was named.
@@ -310,6 +320,7 @@ impl Args {
             json: false,
             report_dir: None,
             progress: Progress::Auto,
+            landmarks: None,
             store: Store::at(default_store()),
             store_named: false,
         };
@@ -363,6 +374,7 @@ impl Args {
             Command::Hive(hive) => options.task = Task::Hive(hive.resolve()?),
             Command::Signatures(signatures) => options.task = Task::Signatures(signatures.resolve()),
             Command::Filter(filter) => options.task = Task::Filter(filter.resolve()),
+            Command::Live => options.task = Task::Live,
         }
         Ok(Some(options))
     }
@@ -370,7 +382,8 @@ impl Args {
 
 impl Options {
     fn take_common(&mut self, common: Common) {
-        let Common { json, report_dir, signatures, deep, progress, verbose, color } = common;
+        let Common { json, report_dir, signatures, deep, progress, verbose, color, landmarks } = common;
+        self.landmarks = landmarks;
         self.json = json;
         self.report_dir = report_dir;
         self.signatures = signatures;
@@ -414,6 +427,7 @@ impl Options {
             Task::Hive(_) => "hive",
             Task::Signatures(_) => "signatures",
             Task::Filter(_) => "filter",
+            Task::Live => "live",
         };
         serde_json::json!({
             "command": command,
