@@ -102,7 +102,7 @@ later; its source comes from where this image came from.
 The other programs in this image are Debian's packages, unaltered. Their
 sources are Debian's source packages of exactly these versions; with deb-src
 lines among apt's sources, `apt-get source NAME=VERSION` fetches one, and
-https://snapshot.debian.org keeps every version there ever was.
+Debian's snapshot archive keeps every version there ever was.
 
 END
     while read -r name _ version _ _ source source_version used; do
