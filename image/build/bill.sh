@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # root, lock, cache come from the files that this one is sourced with
 # What is in the image, and under which terms: a CycloneDX bill of materials by debsbom (Debian's packages) and
 # cargo-cyclonedx (the crates), and the licences as their authors wrote them.
 
@@ -27,9 +27,9 @@ bill_tools() {
 
 # make_bill WORK ID OUT
 make_bill() {
-    local work=$1 id=$2 out=$3 name architecture version digest rest system=$1/bill-root sources=$1/bill-sources made deb release=()
+    local work=$1 id=$2 out=$3 name architecture version system=$1/bill-root sources=$1/bill-sources made release=() deb
     mkdir -p "$system/var/lib/dpkg" "$sources"
-    while read -r name architecture version digest rest; do
+    while read -r name architecture version _; do
         not_inside "$name" && continue
         deb=$(deb_of "$name" "$version" "$architecture")
         dpkg-deb -f "$deb"

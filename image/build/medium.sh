@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # root, lock, cache come from the files that this one is sourced with
 # FAT images and the ISO that holds them: a CD image that is a bootable stick as well when it is written to one.
 
 # fill_fat IMAGE FOLDER: copies in sorted order, so that the same folder makes the same bytes
