@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # root, lock, cache come from the files that this one is sourced with
 # The three parts of the initramfs: one that both kernels share (busybox, /init, deblast, ntfs-3g, keyboard maps), the
 # modules of each kernel, and for PXE its network drivers. The boot loader hands the kernel several, one after another.
 

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # root, lock, cache come from the files that this one is sourced with
 # Boot loaders. BIOS and 32-bit UEFI get a GRUB of one file, with all it needs linked in; 64-bit UEFI gets Debian's
 # signed shim and GRUB as they are.
 
@@ -19,8 +19,8 @@ grub_image() {
     i386-pc*) from=$tree/grub-pc-bin/usr/lib/grub/i386-pc ;;
     i386-efi) from=$tree/grub-efi-ia32-bin/usr/lib/grub/i386-efi ;;
     esac
-    [ "$config" = - ] && set -- "$@" || set -- --config "$config" "$@"
-    grub-mkimage --format "$format" --directory "$from" --prefix "$prefix" --output "$out" "$@"
+    [ "$config" = - ] || set -- --config "$config" "$@"
+    "$tree/grub-common/usr/bin/grub-mkimage" --format "$format" --directory "$from" --prefix "$prefix" --output "$out" "$@"
 }
 
 # make_bios TREE CONFIG OUT: the El Torito image, which the stick's boot sector starts too

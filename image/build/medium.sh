@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # root, lock, cache come from the files that this one is sourced with
 # FAT images and the ISO that holds them: a CD image that is a bootable stick as well when it is written to one.
 
 # fill_fat IMAGE FOLDER: copies in sorted order, so that the same folder makes the same bytes
@@ -55,5 +55,5 @@ make_iso() {
         --modification-date="$stamp" --set_all_file_dates "$stamp" \
         --grub2-mbr "$tree/grub-pc-bin/usr/lib/grub/i386-pc/boot_hybrid.img" --mbr-force-bootable "${partitions[@]}" \
         -c boot/boot.cat -b boot/grub/eltorito.img -no-emul-boot -boot-load-size 4 -boot-info-table --grub2-boot-info \
-        -eltorito-alt-boot -e --interval:appended_partition_2:all:: -no-emul-boot "$folder" >&2
+        -eltorito-alt-boot -e --interval:appended_partition_2:all:: -no-emul-boot "$folder" 2>"$out.log" || { cat "$out.log" >&2 && fail "xorriso could not make the ISO"; }
 }

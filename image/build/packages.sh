@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # root comes from scripts/lib.sh
 # Debian packages for the live image, by exact version: a private apt, so that the builder's system gets neither
 # a foreign architecture nor a package. Sourced by scripts/build-image and scripts/refresh-image-lock.
 
@@ -12,6 +12,7 @@ lines_of() { sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$1"; }
 # sources FOREIGN-SECURITY: this system's own Debian archives, for both architectures; where FOREIGN-SECURITY is
 # no, i386 comes from the release alone
 sources() {
+    # shellcheck disable=SC2016 # apt's own placeholders
     apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
         awk -v release="$debian" -v foreign="$1" '
             $3 == "main" && ($2 == release || $2 == release "-security" || $2 == release "-updates") && !seen[$1 $2]++ {
@@ -71,9 +72,9 @@ sound() { [ -f "$1" ] && [ "$(sha256sum "$1" | cut -d' ' -f1)" = "$2" ]; } # sou
 
 # Downloads what the lock names and the cache lacks; every file is held to its digest, cached or not.
 fetch_packages() {
-    local name architecture version digest rest missing=() file
+    local name architecture version digest missing=() line file
     mkdir -p "$cache/packages"
-    while read -r name architecture version digest rest; do
+    while read -r name architecture version digest _; do
         sound "$(deb_of "$name" "$version" "$architecture")" "$digest" || missing+=("$name $architecture $version $digest")
     done < <(lines_of "$lock")
     [ ${#missing[@]} -gt 0 ] || return 0
@@ -96,8 +97,8 @@ fetch_packages() {
 
 # unpack_packages TREE: each package into TREE/NAME; kernels as TREE/linux-686 and TREE/linux-amd64
 unpack_packages() {
-    local tree=$1 name architecture version digest rest folder
-    while read -r name architecture version digest rest; do
+    local tree=$1 name architecture version folder
+    while read -r name architecture version _; do
         folder=$name
         case $name in linux-image-*) folder=linux-${name##*-} ;; esac
         mkdir -p "$tree/$folder"
