@@ -77,7 +77,8 @@ impl Fake {
 fn fat(image: &Path, bits: &str, label: &str) {
     let size = if bits == "32" { 40 << 20 } else { 9 << 20 };
     std::fs::File::create(image).unwrap().set_len(size).unwrap();
-    tool("mkfs.fat", &["-F", bits, "-s", "1", "-n", label, image.to_str().unwrap()]);
+    let sectors = if bits == "12" { "8" } else { "1" };
+    tool("mkfs.fat", &["-F", bits, "-s", sectors, "-n", label, image.to_str().unwrap()]);
 }
 
 fn taken(found: (Option<String>, String), name: &str) -> String {
