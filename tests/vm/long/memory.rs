@@ -31,7 +31,7 @@ fn a_hive_that_does_not_fit_is_refused_with_the_figure_and_nothing_is_written() 
     let machine =
         Machine::new(&image, &SMALL).with("--disk", &patient.case.disk).with("--stick", &stick.path);
     let guest = machine.runs("expect DEBLAST READY\nexpect DEBLAST DONE\n");
-    guest.reached(&[("/dev/sda", "undetermined")], 2).says("MiB").says("memory");
+    guest.reached(&[("/dev/sda", "undetermined")], 2).says("MiB of memory, and");
     guest.require(patient.case.bytes() == patient.case.original, "the disk as it was");
     assert!(
         !stick.names("").iter().any(|name| name == crate::cured::STORE)

@@ -11,7 +11,7 @@ use crate::machine::{Machine, image_for_long};
 #[track_caller]
 fn cured_from_the_network(test: &str, options: &[&str]) {
     let Some(image) = image_for_long(test) else { return };
-    let archive = image.with_file_name("deblast-pxe.tar");
+    let archive = image.with_file_name(format!("{}-pxe.tar", image.file_stem().unwrap().display()));
     if !archive.is_file() {
         return skip(&format!("there is no {}; scripts/build-image makes it", archive.display()));
     }
