@@ -32,5 +32,5 @@ fn a_pentium_ii_with_64_mib_cures_a_disk_from_cd() {
     let Some(image) = image() else { return };
     let Some(patient) = Patient::new(&XP_NTFS) else { return };
     let machine = Machine::new(&image, &["--cpu", "pentium2", "--memory", "64", "--disk-as", "ide"]);
-    patient.is_cured(machine, "/dev/sda");
+    patient.is_cured(machine);
 }

@@ -38,18 +38,18 @@ impl Patient {
 
     /// Boots that machine with the patient as its only disk and a second stick, which tells what to do.
     #[track_caller]
-    pub(crate) fn is_cured(&self, machine: Machine, name: &str) -> Guest {
+    pub(crate) fn is_cured(&self, machine: Machine) -> Guest {
         let stick = Stick::new(&self.case.path("stick.img"), "DEBLAST");
         stick.configure(CLEAN);
         let machine = machine.with("--disk", &self.case.disk).with("--stick", &stick.path);
-        self.is_cured_by(machine, name, &stick)
+        self.is_cured_by(machine, &stick)
     }
 
     /// Boots that machine, which has the patient as its only disk, and judges what is then on the disk and on the stick.
     #[track_caller]
-    pub(crate) fn is_cured_by(&self, machine: Machine, name: &str, stick: &Stick) -> Guest {
+    pub(crate) fn is_cured_by(&self, machine: Machine, stick: &Stick) -> Guest {
         let guest = machine.runs("expect DEBLAST READY\nexpect DEBLAST DONE\n");
-        guest.reached(&[(name, "cleaned")], 0);
+        guest.reached("cleaned", 0);
         self.is_cured_by_judges(&guest);
         self.report_is_on(stick, &guest);
         self.is_taken_back_from(stick);

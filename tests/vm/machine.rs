@@ -152,26 +152,31 @@ impl Guest {
         self.serial.lines().filter(|line| words.iter().any(|word| line.starts_with(word))).collect()
     }
 
-    /// The landmarks of a batch over these targets, each with its verdict, and its exit code: these and no others, in order.
+    /// The landmarks of a batch that meets one disk, in their order, with this verdict and exit code. The disk's name is the
+    /// kernel's choice: which of two controllers is looked through first is a race.
     #[track_caller]
-    pub(crate) fn reached(&self, targets: &[(&str, &str)], code: i32) -> &Self {
-        let ready = format!("DEBLAST READY {}", env!("CARGO_PKG_VERSION"));
+    pub(crate) fn reached(&self, verdict: &str, code: i32) -> &Self {
         let found = self.landmarks();
-        let (first, last) = (found.first().copied(), found.last().copied());
-        self.require(first == Some(ready.as_str()), &format!("first of all {ready:?}, found {found:?}"));
-        let done = format!("DEBLAST DONE {code}");
-        self.require(last == Some(done.as_str()), &format!("last of all {done:?}, found {found:?}"));
-        for (path, verdict) in targets {
-            let at = |line: &str| found.iter().position(|one| one.starts_with(line));
-            let (target, said) =
-                (at(&format!("DEBLAST TARGET {path} ")), at(&format!("DEBLAST VERDICT {path} {verdict}")));
-            self.require(
-                target.is_some() && said > target,
-                &format!("{path} as a target and then as {verdict}, found {found:?}"),
-            );
-        }
-        let verdicts = found.iter().filter(|line| line.starts_with("DEBLAST VERDICT ")).count();
-        self.require(verdicts == targets.len(), &format!("a verdict for {targets:?} alone, found {found:?}"))
+        let starting =
+            |word: &str| found.iter().filter_map(|line| line.strip_prefix(word)).collect::<Vec<&str>>();
+        let (verdicts, targets) = (starting("DEBLAST VERDICT "), starting("DEBLAST TARGET "));
+        let is_one = verdicts.len() == 1 && verdicts[0].ends_with(&format!(" {verdict}"));
+        self.require(is_one, &format!("{verdict} as the only verdict, found {found:?}"));
+        let disk = verdicts[0].split(' ').next().unwrap_or_default();
+        let states: Vec<&str> =
+            targets.iter().filter_map(|line| line.strip_prefix(disk)).map(str::trim).collect();
+        let whole = states.first() == Some(&"looking") && states.last() == Some(&"done");
+        self.require(
+            whole && states.len() == targets.len(),
+            &format!("{disk} as the only target, found {found:?}"),
+        );
+        let ready = format!("DEBLAST READY {}", env!("CARGO_PKG_VERSION"));
+        self.require(found[0] == ready, &format!("{ready:?} before all others, found {found:?}"));
+        let (last, done) = (&found[found.len() - 2..], format!("DEBLAST DONE {code}"));
+        self.require(
+            last == [format!("DEBLAST VERDICT {}", verdicts[0]), done],
+            &format!("the verdict and exit code {code} at the end, found {found:?}"),
+        )
     }
 
     /// No target was written, and no run has ended.

@@ -19,7 +19,7 @@ fn cured_from_the_network(test: &str, options: &[&str]) {
     let folder = patient.case.path("tftp");
     std::fs::create_dir(&folder).unwrap();
     judge(Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&folder));
-    let guest = patient.is_cured(Machine::new(&image, options).with("--pxe", &folder), "/dev/sda");
+    let guest = patient.is_cured(Machine::new(&image, options).with("--pxe", &folder));
     guest.require(!guest.serial.contains("/dev/sr0"), "no CD");
 }
 

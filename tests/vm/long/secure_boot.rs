@@ -14,7 +14,7 @@ const FIRMWARE: [&str; 3] = ["--firmware", "uefi64", "--secure-boot"];
 fn a_disk_is_cured_under_secure_boot() {
     let Some(image) = image_for_long("Secure Boot, a cure") else { return };
     let Some(patient) = Patient::new(&XP_NTFS) else { return };
-    patient.is_cured(Machine::new(&image, &FIRMWARE), "/dev/sda");
+    patient.is_cured(Machine::new(&image, &FIRMWARE));
 }
 
 /// What the kernel says of itself, asked in the shell.
