@@ -8,6 +8,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use crate::cleanup::discover::{Patient, targets};
+use crate::cleanup::landmarks::Landmarks;
 use crate::cleanup::report::{Machine, Report};
 use crate::cleanup::report_text::{done_to_the_disk, human_size, printable, render};
 use crate::cleanup::{Question, Settings, clean, keep_report, list_runs, report_html, run, scan, undo};
@@ -64,7 +65,7 @@ pub fn execute(options: &Options) -> Result<u8> {
     let disk = RefCell::new(String::new());
     let mut decide = |question: &Question<'_>| {
         if options.ask == Ask::Terminal {
-            landmarks.borrow_mut().state("asking");
+            landmarks.borrow_mut().asking();
         }
         let yes = decide(options.ask, options.progress, plain, (&disk.borrow(), question));
         warned.set(question.warning().filter(|_| yes));
@@ -150,63 +151,6 @@ fn shower(progress: Progress, plain: bool) -> impl FnMut(Event) {
         if let Some(line) = line {
             // Progress that nobody reads is no reason to stop a cure.
             let _ = writeln!(std::io::stderr().lock(), "{line}");
-        }
-    }
-}
-
-/// The lines that the live image tells on its serial line, `TARGET path state` and `VERDICT path verdict`. A promise to
-/// scripts: the states are `looking`, `asking`, `writing`, `verified`, `unverified` and, last for each target, `done`.
-struct Landmarks {
-    file: Option<File>,
-    target: String,
-    last: &'static str,
-}
-
-impl Landmarks {
-    fn open(path: Option<&Path>) -> Result<Self> {
-        let open = |path: &Path| OpenOptions::new().append(true).create(true).open(path);
-        let doing = |e| Error::io("open the file for landmarks", e);
-        let file = path.map(open).transpose().map_err(doing)?;
-        Ok(Self { file, target: String::new(), last: "" })
-    }
-
-    fn note(&mut self, event: &Event) {
-        let state = match event {
-            Event::Target { path, .. } => {
-                self.target = printable(&path.display().to_string());
-                self.last = "";
-                "looking"
-            }
-            // An undo by sectors needs no record of its own.
-            Event::StoreReady { .. } | Event::Written { .. } => "writing",
-            Event::Verified { good: true } => "verified",
-            Event::Verified { good: false } => "unverified",
-            _ => return,
-        };
-        self.state(state);
-    }
-
-    fn state(&mut self, state: &'static str) {
-        if self.last != state {
-            self.last = state;
-            self.line(&format!("TARGET {} {state}", self.target));
-        }
-    }
-
-    fn verdicts(&mut self, report: &Report) {
-        for target in &report.targets {
-            let path = printable(&target.path);
-            self.line(&format!("TARGET {path} done"));
-            if let Some(verdict) = target.verdict {
-                self.line(&format!("VERDICT {path} {verdict}"));
-            }
-        }
-    }
-
-    /// Whole lines at once: another reader's must not be cut. One that nobody takes is no reason to stop a cure.
-    fn line(&mut self, line: &str) {
-        if let Some(file) = &mut self.file {
-            let _ = file.write_all(format!("{line}\n").as_bytes());
         }
     }
 }
