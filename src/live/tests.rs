@@ -235,6 +235,8 @@ fn the_medium_completes_what_the_options_do_not_name() {
     let listing = words("undo --list /dev/sda", Some(&medium));
     assert_eq!(listing, format!("undo --landmarks /l --store M/store {signatures} --list /dev/sda"));
     assert_eq!(words("clean --yes", None), "clean --landmarks /l --yes");
+    let guided = words("--plain", Some(&medium));
+    assert_eq!(guided, format!("--plain --landmarks /l --store M/store --report-dir M/reports {signatures}"));
     assert_eq!(words("list", Some(&medium)), "list");
     let locked = Medium { is_writable: false, ..medium };
     assert!(!words("clean", Some(&locked)).contains("--report-dir"));
