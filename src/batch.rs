@@ -1,20 +1,20 @@
 //! The unattended front end: one run, events on standard error, the report on standard output, exit code by rule.
 
 use std::cell::{Cell, RefCell};
-use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
-use std::path::Path;
 
 use jiff::Timestamp;
 
 use crate::cleanup::discover::{Patient, targets};
-use crate::cleanup::report::{Machine, Report};
-use crate::cleanup::report_text::{done_to_the_disk, human_size, printable, render};
-use crate::cleanup::{Question, Settings, clean, keep_report, list_runs, report_html, run, scan, undo};
-use crate::cli::{Ask, Options, Progress, ReportFormat, Task};
+use crate::cleanup::landmarks::Landmarks;
+use crate::cleanup::report::Machine;
+use crate::cleanup::report_files::ReportFiles;
+use crate::cleanup::report_text::{printable, render};
+use crate::cleanup::shown::{Proposal, line_of, name_of};
+use crate::cleanup::{Question, Settings, clean, keep_report, list_runs, run, scan, undo};
+use crate::cli::{Ask, Options, Progress, Task};
 use crate::error::{Context, Error, Result};
 use crate::event::Event;
-use crate::store::place::refuse_missing_parent;
 use crate::threat::Signatures;
 
 /// Does what was asked and returns the exit code.
@@ -64,7 +64,7 @@ pub fn execute(options: &Options) -> Result<u8> {
     let disk = RefCell::new(String::new());
     let mut decide = |question: &Question<'_>| {
         if options.ask == Ask::Terminal {
-            landmarks.borrow_mut().state("asking");
+            landmarks.borrow_mut().asking();
         }
         let yes = decide(options.ask, options.progress, plain, (&disk.borrow(), question));
         warned.set(question.warning().filter(|_| yes));
@@ -97,7 +97,7 @@ pub fn execute(options: &Options) -> Result<u8> {
         }
         return Ok(0);
     }
-    let (report, runs) = run(&settings, machine(), &mut |patient| {
+    let (report, runs) = run(&settings, Machine::of_firmware(), &mut |patient| {
         disk.replace(name_of(patient));
         match &options.task {
             Task::Clean => clean(patient, &settings, &mut decide, &mut show),
@@ -116,6 +116,7 @@ pub fn execute(options: &Options) -> Result<u8> {
             | Task::Hive(_)
             | Task::Signatures(_)
             | Task::Filter(_)
+            | Task::Guided { .. }
             | Task::Live => scan(patient, &settings, &mut show),
         }
     })?;
@@ -143,7 +144,7 @@ fn shower(progress: Progress, plain: bool) -> impl FnMut(Event) {
         let line = if progress == Progress::Json {
             serde_json::to_string(&event).ok()
         } else if plain {
-            words(&event)
+            line_of(&event)
         } else {
             None
         };
@@ -152,91 +153,6 @@ fn shower(progress: Progress, plain: bool) -> impl FnMut(Event) {
             let _ = writeln!(std::io::stderr().lock(), "{line}");
         }
     }
-}
-
-/// The lines that the live image tells on its serial line, `TARGET path state` and `VERDICT path verdict`. A promise to
-/// scripts: the states are `looking`, `asking`, `writing`, `verified`, `unverified` and, last for each target, `done`.
-struct Landmarks {
-    file: Option<File>,
-    target: String,
-    last: &'static str,
-}
-
-impl Landmarks {
-    fn open(path: Option<&Path>) -> Result<Self> {
-        let open = |path: &Path| OpenOptions::new().append(true).create(true).open(path);
-        let doing = |e| Error::io("open the file for landmarks", e);
-        let file = path.map(open).transpose().map_err(doing)?;
-        Ok(Self { file, target: String::new(), last: "" })
-    }
-
-    fn note(&mut self, event: &Event) {
-        let state = match event {
-            Event::Target { path, .. } => {
-                self.target = printable(&path.display().to_string());
-                self.last = "";
-                "looking"
-            }
-            // An undo by sectors needs no record of its own.
-            Event::StoreReady { .. } | Event::Written { .. } => "writing",
-            Event::Verified { good: true } => "verified",
-            Event::Verified { good: false } => "unverified",
-            _ => return,
-        };
-        self.state(state);
-    }
-
-    fn state(&mut self, state: &'static str) {
-        if self.last != state {
-            self.last = state;
-            self.line(&format!("TARGET {} {state}", self.target));
-        }
-    }
-
-    fn verdicts(&mut self, report: &Report) {
-        for target in &report.targets {
-            let path = printable(&target.path);
-            self.line(&format!("TARGET {path} done"));
-            if let Some(verdict) = target.verdict {
-                self.line(&format!("VERDICT {path} {verdict}"));
-            }
-        }
-    }
-
-    /// Whole lines at once: another reader's must not be cut. One that nobody takes is no reason to stop a cure.
-    fn line(&mut self, line: &str) {
-        if let Some(file) = &mut self.file {
-            let _ = file.write_all(format!("{line}\n").as_bytes());
-        }
-    }
-}
-
-/// One event as a line; none for those that only move a bar.
-fn words(event: &Event) -> Option<String> {
-    Some(match event {
-        Event::Target { path, size } => {
-            format!("looking at {} ({})", printable(&path.to_string_lossy()), human_size(*size))
-        }
-        Event::Volume { start, filesystem } => format!("  volume at {start:#x}: {filesystem}"),
-        Event::Progress { .. } => return None,
-        Event::Install { root, product } => format!("  {} in {}", printable(product), printable(root)),
-        Event::Found { grade, what } => format!("    [{grade}] {}", printable(what)),
-        Event::StoreReady { folder } => {
-            format!("the record is safe in {}; now the disk is written", folder.display())
-        }
-        Event::Written { path, sectors } => format!("  written: {}, {sectors} sectors", printable(path)),
-        Event::Verified { good: true } => "verified: read back from the device, all as planned".to_owned(),
-        Event::Verified { good: false } => "NOT VERIFIED: see the report".to_owned(),
-        Event::Note { text } => format!("note: {}", printable(text)),
-    })
-}
-
-/// A disk by what can be seen on it: node, size, model and serial number.
-fn name_of(patient: &Patient) -> String {
-    let disk = &patient.disk;
-    let told = [Some(human_size(disk.size)), disk.model.clone(), disk.serial.clone()];
-    let told: Vec<String> = told.into_iter().flatten().collect();
-    printable(&format!("{} ({})", disk.path.display(), told.join(", ")))
 }
 
 fn decide(ask: Ask, progress: Progress, plain: bool, (disk, question): (&str, &Question<'_>)) -> bool {
@@ -249,38 +165,7 @@ fn decide(ask: Ask, progress: Progress, plain: bool, (disk, question): (&str, &Q
         }
         return ask == Ask::Yes;
     }
-    let mut text = String::new();
-    match question {
-        Question::Clean(plan) => {
-            text.push_str(&format!("\nThe plan for {disk}:\n"));
-            plan.changes()
-                .for_each(|change| text.push_str(&format!("  {}\n", printable(&change.to_string()))));
-            plan.unlinks
-                .iter()
-                .for_each(|unlink| text.push_str(&format!("  {}\n", printable(&unlink.in_words()))));
-            plan.notes.iter().for_each(|note| text.push_str(&format!("  note: {}\n", printable(note))));
-        }
-        Question::Undo(undo) | Question::TakeBackFirst(undo) => {
-            if matches!(question, Question::TakeBackFirst(_)) {
-                text.push_str(&format!(
-                    "\nAn earlier run on {disk} was cut. It is taken back before anything else:\n"
-                ));
-            } else {
-                text.push_str(&format!("\nThe plan for {disk}:\n"));
-            }
-            text.push_str(&format!("  run {}\n", undo.run_id));
-            for words in undo.plan.actions.iter().flat_map(done_to_the_disk) {
-                text.push_str(&format!("  {}\n", printable(&words)));
-            }
-            for (change, why) in &undo.left {
-                text.push_str(&format!("  left: {}: {}\n", printable(&change.to_string()), printable(why)));
-            }
-            undo.plan.notes.iter().for_each(|note| text.push_str(&format!("  note: {}\n", printable(note))));
-        }
-    }
-    if let Some(warning) = question.warning() {
-        text.push_str(&format!("  warning: {warning}\n"));
-    }
+    let text = format!("\n{}", Proposal::of(disk, question).text());
     // What cannot be shown cannot be asked for; the answer is then no.
     if write!(std::io::stderr().lock(), "{text}").is_err() {
         return ask == Ask::Yes;
@@ -297,83 +182,5 @@ fn decide(ask: Ask, progress: Progress, plain: bool, (disk, question): (&str, &Q
             }
             yes
         }
-    }
-}
-
-/// The machine as its firmware tells (SMBIOS, as the kernel shows it).
-fn machine() -> Machine {
-    let field = |name: &str| {
-        let text = std::fs::read_to_string(format!("/sys/class/dmi/id/{name}")).ok()?;
-        let text = text.trim();
-        (!text.is_empty()).then(|| text.to_owned())
-    };
-    Machine {
-        maker: field("sys_vendor"),
-        model: field("product_name"),
-        serial: field("product_serial"),
-        computer_name: None,
-    }
-}
-
-/// The report's files, made before a disk is touched.
-struct ReportFiles(Vec<(File, std::path::PathBuf, ReportFormat)>);
-
-impl ReportFiles {
-    fn create(folder: &Path, now: Timestamp) -> Result<Self> {
-        let doing = "make the folder for reports";
-        refuse_missing_parent(folder, doing)?;
-        match std::fs::create_dir(folder) {
-            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
-                return Err(Error::io(doing, e).device(folder));
-            }
-            _ => {}
-        }
-        let stem = format!("deblast-{}", now.strftime("%Y%m%d-%H%M%S"));
-        (1..10_000)
-            .map(|number| if number == 1 { stem.clone() } else { format!("{stem}-{number}") })
-            .find_map(|name| Self::named(&folder.join(name)).transpose())
-            .unwrap_or_else(|| {
-                Err(Error::refused("make the report", "every name for it is taken").device(folder))
-            })
-    }
-
-    /// All files of one name; none where one of them is there already.
-    fn named(name: &Path) -> Result<Option<Self>> {
-        let mut files: Vec<(File, std::path::PathBuf, ReportFormat)> = Vec::new();
-        for (extension, format) in
-            [("json", ReportFormat::Json), ("txt", ReportFormat::Text), ("html", ReportFormat::Html)]
-        {
-            let mut path = name.as_os_str().to_owned();
-            path.push(format!(".{extension}"));
-            let path = std::path::PathBuf::from(path);
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(file) => files.push((file, path, format)),
-                Err(e) => {
-                    // Those just made are ours, and empty.
-                    files.iter().for_each(|(_, path, _)| drop(std::fs::remove_file(path)));
-                    return match e.kind() {
-                        std::io::ErrorKind::AlreadyExists => Ok(None),
-                        _ => Err(Error::io("make the report", e).device(path)),
-                    };
-                }
-            }
-        }
-        Ok(Some(Self(files)))
-    }
-
-    /// Writes each in its format, whichever fails; the first failure.
-    fn write(&mut self, report: &Report) -> Result<()> {
-        let write = |(file, path, format): &mut (File, std::path::PathBuf, ReportFormat)| {
-            let content = match format {
-                ReportFormat::Json => report.to_json()?,
-                ReportFormat::Text => render(report),
-                ReportFormat::Html => report_html::render(report, None)?,
-            };
-            file.write_all(content.as_bytes())
-                .and_then(|()| file.sync_all())
-                .doing("write the report")
-                .map_err(|e| e.device(&*path))
-        };
-        self.0.iter_mut().map(write).fold(Ok(()), Result::and)
     }
 }

@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::cleanup::Which;
 use crate::cleanup::undo::Only;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::policy::{Dcom, Hibernation, PacketFilter, Policy, Remove, RestorePoints, Suspects};
 use crate::store::Store;
 
@@ -22,9 +22,29 @@ pub use tools::{Direction, FilterTask, Format, SignaturesTask};
 /// would change, and after a yes removes the worm, disables DCOM, verifies, and can take it all back.
 #[derive(Debug, Parser)]
 #[command(name = "deblast", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     #[command(subcommand)]
     command: Option<Command>,
+    #[command(flatten)]
+    guided: Guided,
+}
+
+/// What may be typed without a command: on a terminal, the guided way through a clean.
+#[derive(Debug, ClapArgs)]
+struct Guided {
+    /// With no command, on a terminal: guided through the disks, or those that are named
+    #[arg(value_name = "TARGET")]
+    targets: Vec<PathBuf>,
+    /// Numbered questions, line by line: for screen readers and bare terminals (as where TERM is dumb)
+    #[arg(long)]
+    plain: bool,
+    #[command(flatten)]
+    reading: Reading,
+    #[command(flatten)]
+    cure: Cure,
+    #[command(flatten)]
+    store: StoreArg,
 }
 
 const EXIT_CODES: &str = "Exit codes of scan and clean: 0 clean or cleaned; 1 exposed, infected, or suspects left; \
@@ -53,27 +73,8 @@ enum Command {
         common: Common,
         #[command(flatten)]
         consent: Consent,
-        /// DCOM: disable it unless the patch is known to be in (auto), disable it in any case, or leave it
-        #[arg(long, value_enum, default_value_t)]
-        dcom: DcomArg,
-        /// TCP/IP filtering: switch it on where DCOM cannot be disabled on a workstation (auto), in any case, or never
-        #[arg(long, value_enum, default_value_t)]
-        packet_filter: PacketFilterArg,
-        /// What to do with files and values that only look like a worm's
-        #[arg(long, value_enum, default_value_t)]
-        suspects: SuspectsArg,
-        /// Cure W32/Welchia (Nachi) too; it is reported in any case
-        #[arg(long)]
-        companions: bool,
-        /// What to do with copies of a worm in System Restore
-        #[arg(long, value_enum, default_value_t)]
-        restore_points: RestorePointsArg,
-        /// How the name of an inert file goes away: by Windows at its next start, now (the volume is mounted by ntfs-3g), or never
-        #[arg(long, value_enum, default_value_t)]
-        remove: RemoveArg,
-        /// A hibernated Windows on the disk: write nothing (refuse), or give up its session and what was not saved in it (discard)
-        #[arg(long, value_enum, default_value_t)]
-        hibernation: HibernationArg,
+        #[command(flatten)]
+        cure: Cure,
         #[command(flatten)]
         store: StoreArg,
     },
@@ -121,6 +122,19 @@ struct Common {
     /// Print the report as one JSON document
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    reading: Reading,
+    /// How progress is shown on standard error
+    #[arg(long, value_enum, default_value_t)]
+    progress: ProgressArg,
+    /// Show progress where standard error is no terminal too, as --progress plain does
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+/// How a disk is looked at, and where the report goes.
+#[derive(Debug, ClapArgs)]
+struct Reading {
     /// Write the report into this folder too, as NAME.json, NAME.txt and NAME.html (to print); nothing is overwritten
     #[arg(long, value_name = "DIR")]
     report_dir: Option<PathBuf>,
@@ -130,18 +144,38 @@ struct Common {
     /// Hash every program, not only files whose name or size a signature gives: finds copies of any size, takes as long as reading all programs
     #[arg(long)]
     deep: bool,
-    /// How progress is shown on standard error
-    #[arg(long, value_enum, default_value_t)]
-    progress: ProgressArg,
-    /// Show progress where standard error is no terminal too, as --progress plain does
-    #[arg(short, long)]
-    verbose: bool,
     /// Whether to colour what is shown
     #[arg(long, value_enum, default_value_t)]
     color: ColorArg,
     /// Write a line for each state of a target, and its verdict, into this file: what the live image tells its serial line
     #[arg(long, hide = true, value_name = "FILE")]
     landmarks: Option<PathBuf>,
+}
+
+/// What is decided about a cure.
+#[derive(Debug, ClapArgs)]
+struct Cure {
+    /// DCOM: disable it unless the patch is known to be in (auto), disable it in any case, or leave it
+    #[arg(long, value_enum, default_value_t)]
+    dcom: DcomArg,
+    /// TCP/IP filtering: switch it on where DCOM cannot be disabled on a workstation (auto), in any case, or never
+    #[arg(long, value_enum, default_value_t)]
+    packet_filter: PacketFilterArg,
+    /// What to do with files and values that only look like a worm's
+    #[arg(long, value_enum, default_value_t)]
+    suspects: SuspectsArg,
+    /// Cure W32/Welchia (Nachi) too; it is reported in any case
+    #[arg(long)]
+    companions: bool,
+    /// What to do with copies of a worm in System Restore
+    #[arg(long, value_enum, default_value_t)]
+    restore_points: RestorePointsArg,
+    /// How the name of an inert file goes away: by Windows at its next start, now (the volume is mounted by ntfs-3g), or never
+    #[arg(long, value_enum, default_value_t)]
+    remove: RemoveArg,
+    /// A hibernated Windows on the disk: write nothing (refuse), or give up its session and what was not saved in it (discard)
+    #[arg(long, value_enum, default_value_t)]
+    hibernation: HibernationArg,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -214,11 +248,22 @@ choice!(ProgressArg => Progress {
     None => Progress::None,
 });
 
-choice!(ColorArg => () {
-    #[default] Auto => (),
-    Always => (),
-    Never => (),
+choice!(ColorArg => Color {
+    #[default] Auto => Color::Auto,
+    Always => Color::Always,
+    Never => Color::Never,
 });
+
+/// Whether what is shown is coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Color {
+    /// Where the terminal can, unless NO_COLOR is set.
+    Auto,
+    /// Yes.
+    Always,
+    /// No.
+    Never,
+}
 
 /// How progress is shown on standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,6 +306,13 @@ pub enum Task {
     Filter(FilterTask),
     /// Run the live image; no other option counts.
     Live,
+    /// No command: guide whoever sits at the terminal.
+    Guided {
+        /// By numbered questions.
+        plain: bool,
+        /// Nothing at all was typed, so that help is the answer where there is no terminal.
+        bare: bool,
+    },
 }
 
 /// Whether the plan is carried out.
@@ -297,6 +349,8 @@ pub struct Options {
     pub progress: Progress,
     /// Where the lines of the live image go.
     pub landmarks: Option<PathBuf>,
+    /// Whether what is shown is coloured.
+    pub color: Color,
     /// Where records are kept.
     pub store: Store,
     /// Whether that place was named.
@@ -304,12 +358,11 @@ pub struct Options {
 }
 
 impl Args {
-    /// Resolves what was typed. None: no command was given.
+    /// Resolves what was typed.
     ///
     /// # Errors
     /// Options that cannot be meant together, or that this version does not have yet.
-    pub fn resolve(self) -> Result<Option<Options>> {
-        let Some(command) = self.command else { return Ok(None) };
+    pub fn resolve(self) -> Result<Options> {
         let mut options = Options {
             task: Task::List,
             targets: Vec::new(),
@@ -321,8 +374,13 @@ impl Args {
             report_dir: None,
             progress: Progress::Auto,
             landmarks: None,
+            color: Color::Auto,
             store: Store::at(default_store()),
             store_named: false,
+        };
+        let Some(command) = self.command else {
+            options.take_guided(self.guided)?;
+            return Ok(options);
         };
         match command {
             Command::List { targets } => options.targets = targets.targets,
@@ -331,33 +389,13 @@ impl Args {
                 options.targets = targets.targets;
                 options.take_common(common);
             }
-            Command::Clean {
-                targets,
-                common,
-                consent,
-                dcom,
-                packet_filter,
-                suspects,
-                companions,
-                restore_points,
-                remove,
-                hibernation,
-                store,
-            } => {
+            Command::Clean { targets, common, consent, cure, store } => {
                 options.task = Task::Clean;
                 options.targets = targets.targets;
                 options.take_common(common);
                 options.take_consent(&consent);
                 options.take_store(store)?;
-                options.policy = Policy {
-                    dcom: dcom.meaning(),
-                    packet_filter: packet_filter.meaning(),
-                    companions,
-                    restore_points: restore_points.meaning(),
-                    suspects: suspects.meaning(),
-                    remove: remove.meaning(),
-                    hibernation: hibernation.meaning(),
-                };
+                options.policy = cure.meaning();
             }
             Command::Undo { target, common, consent, run, last: _, list, only, store } => {
                 options.task = match (list, run) {
@@ -376,24 +414,58 @@ impl Args {
             Command::Filter(filter) => options.task = Task::Filter(filter.resolve()),
             Command::Live => options.task = Task::Live,
         }
-        Ok(Some(options))
+        Ok(options)
+    }
+}
+
+impl Cure {
+    fn meaning(self) -> Policy {
+        Policy {
+            dcom: self.dcom.meaning(),
+            packet_filter: self.packet_filter.meaning(),
+            companions: self.companions,
+            restore_points: self.restore_points.meaning(),
+            suspects: self.suspects.meaning(),
+            remove: self.remove.meaning(),
+            hibernation: self.hibernation.meaning(),
+        }
     }
 }
 
 impl Options {
+    fn take_guided(&mut self, guided: Guided) -> Result<()> {
+        let Guided { targets, plain, reading, cure, store } = guided;
+        // A command that was mistyped reads like a target; a disk that is not there is worth the same words.
+        if let Some(missing) = targets.iter().find(|target| !target.exists()) {
+            return Err(Error::refused("start", "there is no such command, disk or image")
+                .device(missing)
+                .hint("deblast --help lists the commands"));
+        }
+        self.take_reading(reading);
+        self.take_store(store)?;
+        self.policy = cure.meaning();
+        self.task = Task::Guided { plain, bare: !plain && targets.is_empty() };
+        self.targets = targets;
+        Ok(())
+    }
+
     fn take_common(&mut self, common: Common) {
-        let Common { json, report_dir, signatures, deep, progress, verbose, color, landmarks } = common;
-        self.landmarks = landmarks;
+        let Common { json, reading, progress, verbose } = common;
         self.json = json;
-        self.report_dir = report_dir;
-        self.signatures = signatures;
-        self.deep = deep;
+        self.take_reading(reading);
         self.progress = match progress.meaning() {
             Progress::Auto if verbose => Progress::Plain,
             named => named,
         };
-        // Nothing is coloured yet, so all of them mean the same.
-        color.meaning();
+    }
+
+    fn take_reading(&mut self, reading: Reading) {
+        let Reading { report_dir, signatures, deep, color, landmarks } = reading;
+        self.report_dir = report_dir;
+        self.signatures = signatures;
+        self.deep = deep;
+        self.color = color.meaning();
+        self.landmarks = landmarks;
     }
 
     fn take_consent(&mut self, consent: &Consent) {
@@ -416,6 +488,22 @@ impl Options {
         Ok(())
     }
 
+    /// The options of one job that is done for a guided run.
+    #[must_use]
+    pub fn job(&self, task: Task) -> Self {
+        Self {
+            task,
+            targets: self.targets.clone(),
+            ask: Ask::Terminal,
+            policy: self.policy.clone(),
+            signatures: self.signatures.clone(),
+            report_dir: self.report_dir.clone(),
+            landmarks: self.landmarks.clone(),
+            store: self.store.clone(),
+            ..*self
+        }
+    }
+
     /// What was asked, for the report.
     pub fn for_report(&self) -> serde_json::Value {
         let command = match &self.task {
@@ -428,6 +516,7 @@ impl Options {
             Task::Signatures(_) => "signatures",
             Task::Filter(_) => "filter",
             Task::Live => "live",
+            Task::Guided { .. } => "guided",
         };
         serde_json::json!({
             "command": command,
@@ -470,7 +559,7 @@ mod tests {
 
     use super::*;
 
-    fn resolve(words: &[&str]) -> Result<Option<Options>> {
+    fn resolve(words: &[&str]) -> Result<Options> {
         Args::try_parse_from(["deblast"].iter().chain(words)).unwrap().resolve()
     }
 
@@ -481,29 +570,32 @@ mod tests {
 
     #[test]
     fn words_become_meanings() {
-        let options =
-            resolve(&["clean", "--yes", "--dcom", "leave", "--store", "/s", "/dev/sdx"]).unwrap().unwrap();
+        let options = resolve(&["clean", "--yes", "--dcom", "leave", "--store", "/s", "/dev/sdx"]).unwrap();
         assert_eq!(options.ask, Ask::Yes);
         assert_eq!(options.policy.dcom, Dcom::Leave);
         assert!(options.store_named);
         assert_eq!(options.targets, [PathBuf::from("/dev/sdx")]);
-        assert!(resolve(&[]).unwrap().is_none());
+        assert!(matches!(resolve(&[]).unwrap().task, Task::Guided { plain: false, bare: true }));
+        let guided = resolve(&["--plain", "--store", "/s", "--companions", "/dev/null"]).unwrap();
+        assert!(matches!(guided.task, Task::Guided { plain: true, bare: false }));
+        assert!(guided.store_named && guided.policy.companions);
+        assert!(resolve(&["scna"]).unwrap_err().to_string().contains("no such command"));
         for (words, progress) in [
             (&["scan", "x"][..], Progress::Auto),
             (&["scan", "-v", "--color", "never", "x"], Progress::Plain),
             (&["scan", "-v", "--color", "always", "--progress", "json", "x"], Progress::Json),
         ] {
-            assert_eq!(resolve(words).unwrap().unwrap().progress, progress, "{words:?}");
+            assert_eq!(resolve(words).unwrap().progress, progress, "{words:?}");
         }
-        let now = resolve(&["clean", "--remove", "now", "x"]).unwrap().unwrap();
+        let now = resolve(&["clean", "--remove", "now", "x"]).unwrap();
         assert_eq!(now.policy.remove, Remove::Now);
-        let undo = resolve(&["undo", "x", "--only", "protection"]).unwrap().unwrap();
+        let undo = resolve(&["undo", "x", "--only", "protection"]).unwrap();
         assert!(matches!(undo.task, Task::Undo { which: Which::Last, only: Only::Protection }));
     }
 
     #[test]
     fn what_is_not_there_yet_is_refused_in_words() {
-        let disk = resolve(&["clean", "--store", "disk", "x"]).unwrap().unwrap();
+        let disk = resolve(&["clean", "--store", "disk", "x"]).unwrap();
         assert!(disk.store.is_on_patient());
         assert!(Args::try_parse_from(["deblast", "clean", "--yes", "--dry-run", "x"]).is_err());
     }

@@ -7,15 +7,15 @@ use deblast::cli::{Args, Task};
 
 fn main() -> ExitCode {
     let options = match Args::parse().resolve() {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            // The guided interface is not there yet; until then help, and the code of wrong usage.
-            let _ = Args::command().print_help();
-            return ExitCode::from(2);
-        }
+        Ok(options) => options,
         Err(error) => return fail(&error),
     };
     let done = match &options.task {
+        Task::Guided { bare: true, .. } if !deblast::tui::may_ask() => {
+            let _ = Args::command().print_help();
+            return ExitCode::from(2);
+        }
+        Task::Guided { .. } => deblast::tui::execute(&options),
         Task::Hive(task) => deblast::commands::hive::execute(task),
         Task::Signatures(task) => deblast::commands::signatures::execute(task),
         Task::Filter(task) => deblast::commands::filter::execute(task),

@@ -39,12 +39,20 @@ fn a_run_tells_where_each_target_is() {
     let ran = case.storing(&["clean", "--dry-run"], &option);
     must_be(&case, &ran, &["TARGET DISK looking", "TARGET DISK done", "VERDICT DISK infected"]);
 
-    let done = ["TARGET DISK writing", "TARGET DISK verified", "TARGET DISK done"];
+    let done = ["TARGET DISK writing", "TARGET DISK verifying", "TARGET DISK verified", "TARGET DISK done"];
     let ran = case.storing(&["clean", "--yes"], &option).exits(0);
-    must_be(&case, &ran, &["TARGET DISK looking", done[0], done[1], done[2], "VERDICT DISK cleaned"]);
+    must_be(
+        &case,
+        &ran,
+        &["TARGET DISK looking", done[0], done[1], done[2], done[3], "VERDICT DISK cleaned"],
+    );
 
     let ran = case.storing(&["undo", "--yes"], &option).exits(0);
-    must_be(&case, &ran, &["TARGET DISK looking", done[0], done[1], done[2], "VERDICT DISK infected"]);
+    must_be(
+        &case,
+        &ran,
+        &["TARGET DISK looking", done[0], done[1], done[2], done[3], "VERDICT DISK infected"],
+    );
     case.must_be_as_at_first(&ran);
 }
 

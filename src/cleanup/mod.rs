@@ -12,13 +12,16 @@ pub mod hibernation;
 pub mod hive_file;
 pub mod inspect;
 mod installers;
+pub mod landmarks;
 mod names;
 pub mod plan;
 pub mod remove_now;
 pub mod report;
+pub mod report_files;
 pub mod report_html;
 pub mod report_text;
 mod session;
+pub mod shown;
 pub mod state;
 mod sweep;
 mod take_back;
@@ -44,7 +47,7 @@ use disk_store::DiskStore;
 use plan::Plan;
 use report::{ChangedFile, Machine, Parts, Report, TargetReport};
 use session::Session;
-pub use take_back::{list_runs, undo};
+pub use take_back::{ListedRun, list_runs, look, undo};
 use undo::Undo;
 
 /// 100 ns steps between 1601, where FILETIME begins, and 1970.
@@ -120,6 +123,16 @@ pub struct KeptRun {
     on_disk: Option<(Arc<DiskStore>, PathBuf)>,
 }
 
+impl KeptRun {
+    /// Where it is, in words.
+    pub fn place(&self) -> String {
+        match &self.on_disk {
+            None => self.run.path().display().to_string(),
+            Some((disk, _)) => disk.in_words(&self.run.path().display().to_string()),
+        }
+    }
+}
+
 /// What became of one patient.
 pub struct Treated {
     /// For the report.
@@ -152,6 +165,19 @@ pub fn run(
     machine: Machine,
     treat: &mut dyn FnMut(&Patient) -> Result<Treated>,
 ) -> Result<(Report, Vec<KeptRun>)> {
+    run_on(&settings.targets, settings, machine, treat)
+}
+
+/// The same for some of the targets; all of them are what no store may lie on.
+///
+/// # Errors
+/// The report cannot be written as JSON.
+pub fn run_on(
+    targets: &[PathBuf],
+    settings: &Settings,
+    machine: Machine,
+    treat: &mut dyn FnMut(&Patient) -> Result<Treated>,
+) -> Result<(Report, Vec<KeptRun>)> {
     let started = in_words((settings.clock)());
     let mut parts = Parts {
         times: (started, String::new()),
@@ -163,7 +189,7 @@ pub fn run(
         next_steps: Vec::new(),
     };
     let mut runs = Vec::new();
-    for path in &settings.targets {
+    for path in targets {
         if mount::is_stopped() {
             let why = Error::refused("look at the target", "a signal asked this program to end");
             parts.targets.push(TargetReport::unread(path, &why));

@@ -231,6 +231,23 @@ pub struct Report {
     pub hash: String,
 }
 
+impl Machine {
+    /// The machine as its firmware tells (SMBIOS, as the kernel shows it).
+    pub fn of_firmware() -> Self {
+        let field = |name: &str| {
+            let text = std::fs::read_to_string(format!("/sys/class/dmi/id/{name}")).ok()?;
+            let text = text.trim();
+            (!text.is_empty()).then(|| text.to_owned())
+        };
+        Self {
+            maker: field("sys_vendor"),
+            model: field("product_name"),
+            serial: field("product_serial"),
+            computer_name: None,
+        }
+    }
+}
+
 impl VolumeReport {
     fn of(exam: &VolumeExam) -> Self {
         Self {

@@ -40,19 +40,19 @@ fn reason(report: &Report) -> String {
 }
 
 /// What a report says first.
-pub(super) struct Headline {
+pub struct Headline {
     /// What kind of word follows.
-    pub(super) label: &'static str,
+    pub label: &'static str,
     /// The verdict; of an undo, how it ended.
-    pub(super) word: String,
+    pub word: String,
     /// What that means.
-    pub(super) sentence: String,
+    pub sentence: String,
     /// After an undo: the verdict on the disk, and what that means.
-    pub(super) now: Option<String>,
+    pub now: Option<String>,
 }
 
 /// What this report says first, in every format.
-pub(super) fn headline(report: &Report) -> Headline {
+pub fn headline(report: &Report) -> Headline {
     if report.command() == "undo" {
         let (word, sentence) = undo_result(report);
         let looked_at = report.targets.iter().any(|target| !target.volumes.is_empty());
@@ -191,7 +191,7 @@ fn write_step(out: &mut String, number: usize, step: &str) -> std::fmt::Result {
 }
 
 /// A step taken apart at its backticks: whether a part is to be typed, and the part.
-pub(super) fn step_parts(step: &str) -> impl Iterator<Item = (bool, &str)> {
+pub fn step_parts(step: &str) -> impl Iterator<Item = (bool, &str)> {
     step.split('`').enumerate().map(|(index, part)| (index % 2 == 1, part.trim()))
 }
 
@@ -296,7 +296,7 @@ fn write_install(out: &mut String, install: &InstallReport) -> std::fmt::Result 
 }
 
 /// Which Windows it is, for people.
-pub(super) fn title(install: &InstallReport) -> String {
+pub fn title(install: &InstallReport) -> String {
     let product = install.product.as_deref().unwrap_or("Windows");
     match install.service_pack {
         Some(0) | None => product.to_owned(),
@@ -305,7 +305,7 @@ pub(super) fn title(install: &InstallReport) -> String {
 }
 
 /// The states of patch, DCOM and packet filter, for people.
-pub(super) fn hole_words(hole: &HoleReport) -> [&'static str; 3] {
+pub fn hole_words(hole: &HoleReport) -> [&'static str; 3] {
     let patch = match hole.patch {
         PatchState::Fixed => "installed",
         PatchState::Vulnerable => "missing",

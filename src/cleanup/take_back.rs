@@ -1,6 +1,7 @@
 //! Taking runs back: the whole path of an undo, and what every cure does first with a run that was cut.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use crate::change::Change;
 use crate::checks;
@@ -16,6 +17,7 @@ use crate::cleanup::verify::verify;
 use crate::cleanup::{Decide, Question, Settings, Treated, Which, filetime};
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
+use crate::store::Store;
 use crate::store::journal::RunKind;
 
 /// Takes back every run that was cut, the newest first; where `for_undo` names a run, only those newer than it. Words,
@@ -122,6 +124,53 @@ fn carry_out(session: &Session<'_>, undo: Undo, sink: Sink<'_>) -> Result<(Confi
     Ok((confirmed, applied))
 }
 
+/// A run of the store that belongs to a disk, for showing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedRun {
+    /// RUN-ID.
+    pub id: String,
+    /// When it began, by the clock of the machine.
+    pub started: String,
+    /// The run that it took back; none where it is a cure.
+    pub undo_of: Option<String>,
+    /// Changes that the disk still holds.
+    pub in_force: usize,
+    /// Changes in all.
+    pub changes: usize,
+    /// Whether it was cut, so that the disk is neither as before nor as after it.
+    pub unfinished: bool,
+}
+
+impl ListedRun {
+    fn of(held: &RunOnDisk, exam: &Exam) -> Self {
+        let standings = held.all_standings(exam);
+        let header = &held.journal.header;
+        Self {
+            id: held.run.id().to_owned(),
+            started: header.started.clone(),
+            undo_of: match &header.kind {
+                RunKind::Clean => None,
+                RunKind::Undo { of } => Some(of.clone()),
+            },
+            in_force: standings.iter().filter(|(_, standing)| *standing == Standing::InForce).count(),
+            changes: standings.len(),
+            unfinished: held.is_unfinished(),
+        }
+    }
+}
+
+impl fmt::Display for ListedRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}  {}  ", self.id, self.started)?;
+        match &self.undo_of {
+            None => f.write_str("clean")?,
+            Some(id) => write!(f, "undo of {id}")?,
+        }
+        let unfinished = if self.unfinished { ", unfinished" } else { "" };
+        write!(f, ", {} of {} changes in force{unfinished}", self.in_force, self.changes)
+    }
+}
+
 /// The runs of the store that belong to a patient, for showing: id, when, what, and whether the disk still holds it.
 ///
 /// # Errors
@@ -130,20 +179,30 @@ pub fn list_runs(patient: &Patient, settings: &Settings, sink: Sink<'_>) -> Resu
     let exam = inspect(patient, &checks::all(&settings.signatures), sink)?;
     let disk_store = settings.store.is_on_patient().then(|| DiskStore::fetch(&exam)).transpose()?;
     let store = disk_store.as_ref().map_or_else(|| settings.store.clone(), DiskStore::store);
-    let Runs { held, notes, unusable } = runs_of(&store, &exam)?;
-    let describe = |held: &RunOnDisk| {
-        let standings = held.all_standings(&exam);
-        let in_force = standings.iter().filter(|(_, standing)| *standing == Standing::InForce).count();
-        let unfinished = if held.is_unfinished() { ", unfinished" } else { "" };
-        let header = &held.journal.header;
-        let kind = match &header.kind {
-            RunKind::Clean => "clean".to_owned(),
-            RunKind::Undo { of } => format!("undo of {of}"),
-        };
-        let (id, count) = (held.run.id(), standings.len());
-        format!("{id}  {}  {kind}, {in_force} of {count} changes in force{unfinished}", header.started)
+    let (runs, notes) = listed(&store, &exam)?;
+    Ok(runs.iter().map(ListedRun::to_string).chain(notes).collect())
+}
+
+/// The runs of a store that belong to a disk, newest first, and what else there is to say of the store.
+fn listed(store: &Store, exam: &Exam) -> Result<(Vec<ListedRun>, Vec<String>)> {
+    let Runs { held, notes, unusable } = runs_of(store, exam)?;
+    let runs = held.iter().map(|held| ListedRun::of(held, exam)).collect();
+    Ok((runs, notes.into_iter().chain(unusable.into_iter().map(|run| run.why)).collect()))
+}
+
+/// Inspects and judges in one pass with telling which runs of the store belong to the patient, newest first; reads only.
+/// A store that cannot be read is a remark: the patient is judged without it.
+///
+/// # Errors
+/// The patient cannot be read at all.
+pub fn look(patient: &Patient, settings: &Settings, sink: Sink<'_>) -> Result<(Treated, Vec<ListedRun>)> {
+    let mut session = Session::begin(patient, settings, sink)?;
+    let (runs, notes) = match listed(&session.store, &session.exam) {
+        Ok(listed) => listed,
+        Err(error) => (Vec::new(), vec![format!("which runs belong to this disk cannot be told: {error}")]),
     };
-    Ok(held.iter().map(describe).chain(notes).chain(unusable.into_iter().map(|run| run.why)).collect())
+    session.remarks.extend(notes);
+    Ok((session.end(None, &[]), runs))
 }
 
 /// Takes a run back. The exit code goes by what was asked, not by the verdict: 0 all of it is as before the run, 1

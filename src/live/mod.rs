@@ -27,7 +27,7 @@ mod storage;
 use consoles::Consoles;
 use medium::{Known, Machine};
 use parameters::{End, Hooks, Mode, Parameters, Wishes, read_toml, words};
-use program::{Medium, applet, arguments, hook_path, in_a_session, killed_for_memory, outcome};
+use program::{GUIDED, Medium, applet, arguments, hook_path, in_a_session, killed_for_memory, outcome};
 
 /// Where what lives as long as this machine runs is kept.
 const STATE: &str = "/run/deblast";
@@ -242,21 +242,12 @@ impl Live {
         Ok(code)
     }
 
-    /// Until the guided interface is there: a scan, and plain questions.
     fn guided(&mut self) -> Result<u8> {
         self.tell_of_signatures();
         if let Err(why) = self.hook(self.hooks.before.clone().as_deref(), None)? {
             self.say(&format!("error: hooks.before: {why}\n"));
         }
-        let mut code = self.deblast(&["scan".to_owned()])?;
-        loop {
-            let question = "\nWhich disk is to be cleaned? Its name, as /dev/sda; Enter alone for none: ";
-            let disk = self.consoles.ask(question);
-            if disk.is_empty() {
-                break;
-            }
-            code = self.deblast(&["clean".to_owned(), "--".to_owned(), disk])?;
-        }
+        let code = self.deblast(&[GUIDED.to_owned()])?;
         self.after(code)?;
         Ok(code)
     }

@@ -8,6 +8,8 @@ use crate::volume::names_in;
 
 /// The only other program that init needs; it stands in for many.
 const BUSYBOX: &str = "/bin/busybox";
+/// What starts the guided front end.
+pub(super) const GUIDED: &str = "--plain";
 /// Endings of signature files that the engine reads.
 const SIGNATURES: [&str; 3] = ["toml", "hdb", "hsb"];
 
@@ -56,8 +58,8 @@ impl Medium {
 /// command that knows none of these.
 pub(super) fn arguments(options: &[String], medium: Option<&Medium>, landmarks: &Path) -> Vec<OsString> {
     let mut words: Vec<OsString> = options.iter().map(OsString::from).collect();
-    let Some(command) = options.first().filter(|word| ["scan", "clean", "undo"].contains(&word.as_str()))
-    else {
+    let completed = ["scan", "clean", "undo", GUIDED];
+    let Some(command) = options.first().filter(|word| completed.contains(&word.as_str())) else {
         return words;
     };
     let names = |option: &str| {

@@ -1,0 +1,236 @@
+//! What a guided run does to disks, one job at a time, and where its reports go. Asks and shows nothing itself.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::cleanup::discover::{Patient, targets};
+use crate::cleanup::landmarks::Landmarks;
+use crate::cleanup::report::{Machine, Report};
+use crate::cleanup::report_files::ReportFiles;
+use crate::cleanup::shown::{Proposal, name_of};
+use crate::cleanup::undo::Only;
+use crate::cleanup::{
+    KeptRun, ListedRun, Question, Settings, Treated, Which, clean, keep_report, look, run_on, undo,
+};
+use crate::cli::{Options, Task};
+use crate::error::Result;
+use crate::event::Sink;
+use crate::finding::Outcome;
+use crate::policy::Policy;
+use crate::store::Store;
+use crate::threat::Signatures;
+
+/// Answers a proposal: true is yes.
+pub(super) type Answer<'a> = &'a mut dyn FnMut(&Proposal) -> bool;
+
+/// The whole of a guided run.
+pub(super) struct Work {
+    options: Options,
+    settings: Settings,
+}
+
+/// What became of a job, and where that is written down.
+pub(super) struct Done {
+    /// What was found and done.
+    pub(super) report: Report,
+    /// The files that the report went into.
+    pub(super) files: Vec<PathBuf>,
+    /// Where the record of the run is, if there is one.
+    pub(super) records: Vec<String>,
+    /// What could not be written down.
+    pub(super) troubles: Vec<String>,
+    /// A plan was shown and answered with no, so that no byte was written.
+    pub(super) declined: bool,
+}
+
+/// How a plan was answered.
+#[derive(Default)]
+struct Answered {
+    yes: bool,
+    no: bool,
+    /// What was said yes to in spite of a warning.
+    warning: Option<&'static str>,
+}
+
+impl Work {
+    /// Reads the signatures, and tries whether reports can be written where they are to go.
+    ///
+    /// # Errors
+    /// A signature file or the folder for reports cannot be used.
+    pub(super) fn new(options: &Options) -> Result<Self> {
+        let mut signatures = Signatures::builtin()?;
+        for file in &options.signatures {
+            signatures.add_file(file)?;
+        }
+        signatures.set_deep(options.deep);
+        if let Some(folder) = &options.report_dir {
+            ReportFiles::create(folder, Timestamp::now())?.discard();
+        }
+        let options = options.job(Task::Scan);
+        let settings = Settings {
+            signatures,
+            targets: Vec::new(),
+            policy: options.policy.clone(),
+            store: options.store.clone(),
+            store_named: options.store_named,
+            dry_run: false,
+            options: serde_json::Value::Null,
+            clock: Timestamp::now,
+        };
+        Ok(Self { options, settings })
+    }
+
+    /// The disks to look at: those that were named, else every attached one that this machine does not use.
+    ///
+    /// # Errors
+    /// The list of block devices cannot be read.
+    pub(super) fn find(&mut self) -> Result<Vec<PathBuf>> {
+        self.settings.targets = targets(&self.options.targets)?;
+        Ok(self.settings.targets.clone())
+    }
+
+    /// What is decided about a clean.
+    pub(super) fn policy(&self) -> &Policy {
+        &self.settings.policy
+    }
+
+    /// Decides it.
+    pub(super) fn set_policy(&mut self, policy: Policy) {
+        self.settings.policy = policy.clone();
+        self.options.policy = policy;
+    }
+
+    /// Where records go, in words.
+    pub(super) fn store(&self) -> String {
+        match self.settings.store.is_on_patient() {
+            true => "the disk itself, in its folder Deblast".to_owned(),
+            false => self.settings.store.root().display().to_string(),
+        }
+    }
+
+    /// Has records go elsewhere.
+    pub(super) fn set_store(&mut self, place: PathBuf) {
+        self.settings.store = Store::at(place);
+        self.settings.store_named = true;
+        self.options.store = self.settings.store.clone();
+        self.options.store_named = true;
+    }
+
+    /// Inspects and judges a disk, and tells which runs of the store belong to it. Reads only.
+    ///
+    /// # Errors
+    /// The files for the report cannot be made.
+    pub(super) fn look(&mut self, target: &Path, sink: Sink<'_>) -> Result<(Done, Vec<ListedRun>)> {
+        let mut runs = Vec::new();
+        let done = self.job(Task::Scan, target, &mut |patient, settings, _| {
+            let (treated, listed) = look(patient, settings, sink)?;
+            runs = listed;
+            Ok(treated)
+        })?;
+        Ok((done, runs))
+    }
+
+    /// The whole path of a cure; a run that was cut is taken back first.
+    ///
+    /// # Errors
+    /// The files for the report cannot be made.
+    pub(super) fn clean(&mut self, target: &Path, answer: Answer<'_>, sink: Sink<'_>) -> Result<Done> {
+        self.job(Task::Clean, target, &mut |patient, settings, answered| {
+            clean(patient, settings, &mut asking(patient, answer, answered), sink)
+        })
+    }
+
+    /// Takes a run back, or a part of it.
+    ///
+    /// # Errors
+    /// The files for the report cannot be made.
+    pub(super) fn undo(
+        &mut self,
+        target: &Path,
+        (id, only): (&str, Only),
+        answer: Answer<'_>,
+        sink: Sink<'_>,
+    ) -> Result<Done> {
+        let which = Which::Run(id.to_owned());
+        self.job(Task::Undo { which: which.clone(), only }, target, &mut |patient, settings, answered| {
+            patient.device.refuse_read_only()?;
+            let mut treated =
+                undo(patient, settings, (&which, only), &mut asking(patient, answer, answered), sink)?;
+            treated.target.remarks.extend(answered.warning.take().map(str::to_owned));
+            Ok(treated)
+        })
+    }
+
+    /// Writes a report into a folder that was named for it.
+    ///
+    /// # Errors
+    /// It cannot be written there.
+    pub(super) fn save(report: &Report, folder: &Path) -> Result<Vec<PathBuf>> {
+        let mut files = ReportFiles::create(folder, Timestamp::now())?;
+        files.write(report)?;
+        Ok(files.paths().map(Path::to_owned).collect())
+    }
+
+    fn job(
+        &mut self,
+        task: Task,
+        target: &Path,
+        treat: &mut dyn FnMut(&Patient, &Settings, &mut Answered) -> Result<Treated>,
+    ) -> Result<Done> {
+        // Made before a disk is touched.
+        let files =
+            self.options.report_dir.as_deref().map(|folder| ReportFiles::create(folder, Timestamp::now()));
+        let files = files.transpose()?;
+        let mut landmarks = Landmarks::open(self.options.landmarks.as_deref())?;
+        self.settings.options = self.options.job(task).for_report();
+        let (settings, mut answered) = (&self.settings, Answered::default());
+        let (report, runs) =
+            run_on(&[target.to_owned()], settings, Machine::of_firmware(), &mut |patient| {
+                treat(patient, settings, &mut answered)
+            })?;
+        landmarks.verdicts(&report);
+        let wrote = answered.yes
+            || !runs.is_empty()
+            || report.changes.iter().any(|change| change.outcome != Outcome::Planned);
+        Ok(keep(report, &runs, files, answered.no && !wrote))
+    }
+}
+
+/// Puts a question as a proposal about this patient, and notes the answer.
+fn asking<'a>(
+    patient: &Patient,
+    answer: &'a mut dyn FnMut(&Proposal) -> bool,
+    answered: &'a mut Answered,
+) -> impl FnMut(&Question<'_>) -> bool + use<'a> {
+    let disk = name_of(patient);
+    move |question| {
+        let proposal = Proposal::of(&disk, question);
+        let yes = answer(&proposal);
+        answered.yes |= yes;
+        answered.no |= !yes;
+        answered.warning = proposal.warning.filter(|_| yes);
+        yes
+    }
+}
+
+/// Writes a report wherever it goes, the copy that lasts longest first. One that only tells of a declined plan goes nowhere.
+fn keep(report: Report, runs: &[KeptRun], files: Option<ReportFiles>, declined: bool) -> Done {
+    let mut done = Done {
+        report,
+        files: Vec::new(),
+        records: runs.iter().map(KeptRun::place).collect(),
+        troubles: Vec::new(),
+        declined,
+    };
+    done.troubles.extend(keep_report(&done.report, runs).err().map(|error| error.to_string()));
+    match files {
+        Some(files) if declined => files.discard(),
+        Some(mut files) => {
+            done.troubles.extend(files.write(&done.report).err().map(|error| error.to_string()));
+            done.files = files.paths().map(Path::to_owned).collect();
+        }
+        None => {}
+    }
+    done
+}
