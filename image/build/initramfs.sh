@@ -91,10 +91,12 @@ make_keymaps() {
     mkdir -p "$folder"
     while read -r name map; do
         [ -f "$maps/$map.kmap.gz" ] || fail "image/keymaps: Debian's console-data has no map $map"
-        # found by its whole path; what it includes lies in folders beside it
-        (cd "$maps/${map%/*}" && LOADKEYS_INCLUDE_PATH=$maps/include:$maps/${map%/*} \
-            "$tree/kbd/bin/loadkeys" --quiet --bkeymap --unicode "$maps/$map.kmap.gz") >"$folder/$name.bmap" ||
-            fail "image/keymaps: loadkeys does not take $map"
+        # relative paths, because loadkeys hands them to a shell as they are; and a map that it could not read, or one that
+        # such a map includes, does not make it fail: it says so and writes the kernel's own map
+        (cd "$maps" && LOADKEYS_INCLUDE_PATH=include:${map%/*} "$tree/kbd/bin/loadkeys" --quiet --bkeymap --unicode "$map.kmap.gz") \
+            >"$folder/$name.bmap" 2>"$folder.said" || fail "image/keymaps: loadkeys does not take $map: $(cat "$folder.said")"
+        [ ! -s "$folder.said" ] || fail "image/keymaps: loadkeys says of $map: $(cat "$folder.said")"
+        rm "$folder.said"
     done < <(lines_of "$root/image/keymaps")
 }
 

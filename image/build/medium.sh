@@ -55,5 +55,9 @@ make_iso() {
         --modification-date="$stamp" --set_all_file_dates "$stamp" \
         --grub2-mbr "$tree/grub-pc-bin/usr/lib/grub/i386-pc/boot_hybrid.img" --mbr-force-bootable "${partitions[@]}" \
         -c boot/boot.cat -b boot/grub/eltorito.img -no-emul-boot -boot-load-size 4 -boot-info-table --grub2-boot-info \
-        -eltorito-alt-boot -e --interval:appended_partition_2:all:: -no-emul-boot "$folder" 2>"$out.log" || { cat "$out.log" >&2 && fail "xorriso could not make the ISO"; }
+        -eltorito-alt-boot -e --interval:appended_partition_2:all:: -no-emul-boot "$folder" 2>"$out.log" ||
+        { cat "$out.log" >&2 && fail "xorriso could not make the ISO"; }
+    # the disk signature in the MBR: Windows writes one where there is none, and the stick would no longer be the image
+    # shellcheck disable=SC2001,SC2059 # the bytes are the format
+    printf "$(sed 's/../\\x&/g' <<<"${id:0:8}")" | dd of="$out" bs=1 seek=440 conv=notrunc status=none
 }
