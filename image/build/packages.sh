@@ -49,7 +49,7 @@ END
     for foreign in yes no; do
         sources "$foreign" >"$apt/sources.list"
         grep -q " $debian main" "$apt/sources.list" ||
-            fail "apt's sources have no archive of Debian 12 ($debian main); the image is made of its packages"
+            fail "apt knows of no archive of Debian 12 ($debian main), of whose packages the image is made: is it among apt's sources, and has apt-get update been run?"
         if in_private_apt apt-get update -qq >"$apt/update.log" 2>&1; then
             [ "$foreign" = yes ] || say "no usable i386 index in the security archive; i386 packages come from the point release"
             return
