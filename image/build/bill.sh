@@ -42,7 +42,9 @@ make_bill() {
     (cd "$root" && cp -r --parents Cargo.toml Cargo.lock build.rs src fixtures/maker/Cargo.toml fixtures/maker/src "$sources/")
     (cd "$sources" && PATH=$(dirname "$(command -v "$CARGO")"):$PATH "$cargo_cyclonedx" cyclonedx -q -f json \
         --target i586-unknown-linux-gnu --spec-version 1.5 --override-filename crates)
-    sed -i "s|$sources|/deblast|g" "$sources/crates.json"
+    # not where that copy lies either; cargo writes a space in a path as %20
+    sed -i -E 's|path\+file://[^"#]*/bill-sources|path+file:///deblast|g' "$sources/crates.json"
+    if grep -qF "${sources##*/}" "$sources/crates.json"; then fail "the bill of materials names a folder of this machine"; fi
 
     release=(-t cdx --distro-version "$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)"
         --timestamp "$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%S+00:00)")

@@ -50,7 +50,7 @@ copy_modules() {
     mkdir -p "$to"
     (cd "$from" && cpio -pdm --quiet "$to" <"$paths")
     while read -r file; do
-        [ "$(tail -c 28 "$to/$file" | tr -d '\n')" = '~Module signature appended~' ] || unsigned+=("$file")
+        [ "$(tail -c 28 "$to/$file" | tr -d '\0\n')" = '~Module signature appended~' ] || unsigned+=("$file")
     done <"$paths"
     [ ${#unsigned[@]} -eq 0 ] ||
         fail "these modules of the $flavour kernel carry no signature, so a kernel under Secure Boot refuses them: ${unsigned[*]}"

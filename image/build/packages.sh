@@ -49,7 +49,7 @@ END
     for foreign in yes no; do
         sources "$foreign" >"$apt/sources.list"
         grep -q " $debian main" "$apt/sources.list" ||
-            fail "apt's sources have no archive of Debian 12 ($debian main); the image is made of its packages"
+            fail "apt knows of no archive of Debian 12 ($debian main), of whose packages the image is made: is it among apt's sources, and has apt-get update been run?"
         if in_private_apt apt-get update -qq >"$apt/update.log" 2>&1; then
             [ "$foreign" = yes ] || say "no usable i386 index in the security archive; i386 packages come from the point release"
             return
@@ -70,9 +70,14 @@ deb_of() { printf '%s/packages/%s_%s_%s.deb' "$cache" "$1" "${2//:/%3a}" "$3"; }
 
 sound() { [ -f "$1" ] && [ "$(sha256sum "$1" | cut -d' ' -f1)" = "$2" ]; } # sound FILE SHA256
 
+# names LIST: its packages, a kernel by its flavour alone, whose version is part of its name in the lock
+names() { lines_of "$1" | awk '{ name = $1; if (name ~ /^linux-image-/) sub(/-.*-/, "-image-", name); print name }' | LC_ALL=C sort; }
+
 # Downloads what the lock names and the cache lacks; every file is held to its digest, cached or not.
 fetch_packages() {
     local name architecture version digest missing=() line file
+    cmp -s <(names "$root/image/packages") <(names "$lock") ||
+        fail "image/packages and image/packages.lock name other packages: run scripts/refresh-image-lock"
     mkdir -p "$cache/packages"
     while read -r name architecture version digest _; do
         sound "$(deb_of "$name" "$version" "$architecture")" "$digest" || missing+=("$name $architecture $version $digest")
