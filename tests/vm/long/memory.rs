@@ -13,7 +13,7 @@ const LARGE: Kind =
 
 /// One that no machine of 64 MiB can hold.
 const TOO_LARGE: Kind =
-    Kind { windows: &XP, options: &["--files", "60", "--size", "120M", "--software-size", "60"] };
+    Kind { windows: &XP, options: &["--files", "60", "--size", "60M", "--software-size", "24"] };
 
 #[test]
 fn a_hive_of_12_mib_among_50000_files_is_cured_in_64_mib() {
