@@ -81,13 +81,14 @@ impl Stick {
         )
     }
 
-    /// Writes a file, its folder too where it has one.
+    /// Writes a file, and makes the folder that it is in, where that is one of the root.
     #[track_caller]
     pub(crate) fn put(&self, name: &str, bytes: &[u8]) {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("file");
         fs::write(&source, bytes).unwrap();
         if let Some((above, _)) = name.rsplit_once('/')
+            && !above.contains('/')
             && !self.names("").iter().any(|entry| entry.eq_ignore_ascii_case(above))
         {
             self.mtools("mmd", &[&format!("::/{above}")]);

@@ -9,7 +9,7 @@ const SMALL: [&str; 4] = ["--cpu", "pentium2", "--memory", "64"];
 
 /// A Windows that was used for years.
 const LARGE: Kind =
-    Kind { windows: &XP, options: &["--files", "50000", "--size", "500M", "--software-size", "12"] };
+    Kind { windows: &XP, options: &["--files", "50000", "--size", "700M", "--software-size", "12"] };
 
 /// One that no machine of 64 MiB can hold.
 const TOO_LARGE: Kind =
