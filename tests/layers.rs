@@ -44,6 +44,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sha1", &["digest"]),
     ("sha2", &["digest"]),
     ("signal_hook", &["volume"]),
+    ("unicode_width", &["tui"]),
 ];
 
 #[test]

@@ -1,6 +1,7 @@
 //! What a guided run does to disks, one job at a time, and where its reports go. Asks and shows nothing itself.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 
@@ -19,6 +20,14 @@ use crate::finding::Outcome;
 use crate::policy::Policy;
 use crate::store::Store;
 use crate::threat::Signatures;
+
+/// Whether the run under way is asked to stop before the next file.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Has the run under way stop before the next file is written, or no more.
+pub(super) fn ask_to_stop(stop: bool) {
+    STOP.store(stop, Ordering::SeqCst);
+}
 
 /// Answers a proposal: true is yes.
 pub(super) type Answer<'a> = &'a mut dyn FnMut(&Proposal) -> bool;
@@ -76,6 +85,7 @@ impl Work {
             dry_run: false,
             options: serde_json::Value::Null,
             clock: Timestamp::now,
+            stop: || STOP.load(Ordering::SeqCst),
         };
         Ok(Self { options, settings })
     }
