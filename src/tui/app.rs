@@ -21,8 +21,24 @@ use crate::tui::work::Done;
 pub(super) const DISCARD: &str = "discard";
 /// Lines of the log that are kept: a scan of many disks on a machine with little memory must end all the same.
 const LOG_LINES: usize = 2000;
-/// Rows that a page key goes on by.
-const PAGE: usize = 8;
+/// Rows that a page key goes on by until something was drawn.
+const PAGE: usize = 5;
+
+/// How far the text that is shown can be scrolled: told by whoever draws it.
+#[derive(Debug)]
+pub(super) struct Reach {
+    /// Lines in all but those of one page.
+    pub(super) most: Cell<usize>,
+    /// Lines of a page.
+    pub(super) page: Cell<usize>,
+}
+
+impl Reach {
+    /// There is nothing to scroll.
+    pub(super) fn none(&self) {
+        self.most.set(0);
+    }
+}
 
 /// What happened.
 pub(super) enum Msg {
@@ -116,8 +132,8 @@ pub(super) enum Screen {
 /// What stands above the screen and takes the keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Overlay {
-    /// All keys.
-    Help,
+    /// All keys, scrolled by so many lines.
+    Help(usize),
     /// Whether to leave.
     Leave,
     /// Whether to stop what is being written.
@@ -238,9 +254,9 @@ pub(super) struct App {
     pub(super) disk: usize,
     /// The line that is chosen on the screen's list.
     pub(super) selected: usize,
-    /// Lines that the text is scrolled by, and as far as it can be: told by whoever draws.
+    /// Lines that the text is scrolled by.
     pub(super) scroll: usize,
-    pub(super) max_scroll: Cell<usize>,
+    pub(super) reach: Reach,
     pub(super) running: Option<Running>,
     /// The disks were found.
     pub(super) found: bool,
@@ -268,7 +284,7 @@ impl App {
             disk: 0,
             selected: 0,
             scroll: 0,
-            max_scroll: Cell::new(0),
+            reach: Reach { most: Cell::new(0), page: Cell::new(PAGE) },
             running: None,
             found: false,
             proposal: None,
@@ -396,13 +412,17 @@ impl App {
 
     fn act(&mut self, action: Action) -> Vec<Effect> {
         match action {
-            Action::Help => self.overlay = Some(Overlay::Help),
+            Action::Help => self.overlay = Some(Overlay::Help(0)),
             Action::Up => self.move_by(-1),
             Action::Down => self.move_by(1),
-            Action::PageUp => self.scroll = self.scroll.min(self.max_scroll.get()).saturating_sub(PAGE),
-            Action::PageDown => self.scroll = self.scroll.saturating_add(PAGE).min(self.max_scroll.get()),
+            Action::PageUp => {
+                self.scroll = self.scroll.min(self.reach.most.get()).saturating_sub(self.reach.page.get())
+            }
+            Action::PageDown => {
+                self.scroll = self.scroll.saturating_add(self.reach.page.get()).min(self.reach.most.get())
+            }
             Action::First => self.scroll = 0,
-            Action::Last => self.scroll = self.max_scroll.get(),
+            Action::Last => self.scroll = self.reach.most.get(),
             Action::Less => self.turn(true),
             Action::More => self.turn(false),
             Action::Log => self.go(Screen::Log),
@@ -441,8 +461,8 @@ impl App {
     fn move_by(&mut self, step: isize) {
         match self.list_length() {
             0 => {
-                let from = self.scroll.min(self.max_scroll.get());
-                self.scroll = from.saturating_add_signed(step).min(self.max_scroll.get());
+                let from = self.scroll.min(self.reach.most.get());
+                self.scroll = from.saturating_add_signed(step).min(self.reach.most.get());
             }
             length => {
                 self.selected = self.selected.saturating_add_signed(step).min(length - 1);
@@ -622,7 +642,16 @@ impl App {
                 }
                 None
             }
-            (Overlay::Help | Overlay::Leave | Overlay::Stop | Overlay::Note(_), _) => None,
+            (Overlay::Help(from), press) => match action(press) {
+                Some(Action::Up | Action::PageUp) => {
+                    Some(Overlay::Help(from.saturating_sub(self.reach.page.get())))
+                }
+                Some(Action::Down | Action::PageDown) => {
+                    Some(Overlay::Help(from.saturating_add(self.reach.page.get()).min(self.reach.most.get())))
+                }
+                _ => None,
+            },
+            (Overlay::Leave | Overlay::Stop | Overlay::Note(_), _) => None,
             (_, Press::Esc) => None,
             (Overlay::Word(word), Press::Enter) => {
                 if word == DISCARD {

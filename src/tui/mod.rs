@@ -15,6 +15,11 @@ mod text;
 mod theme;
 mod work;
 
+#[cfg(test)]
+mod app_tests;
+#[cfg(test)]
+mod fixture;
+
 use std::io::IsTerminal as _;
 use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};

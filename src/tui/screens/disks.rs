@@ -22,7 +22,7 @@ use crate::tui::theme::{Tone, grade_mark, mark};
 pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
     if app.disks.is_empty() {
         let area = painter.rule(area, "Disks");
-        app.max_scroll.set(0);
+        app.reach.none();
         let words = match app.found {
             false => "Looking which disks are attached ...",
             true => {
@@ -39,7 +39,7 @@ pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
     painter.list(list, &rows, app.disk);
     let Some(disk) = app.disk() else { return };
     let detail = painter.rule(detail, &disk.name());
-    painter.text(detail, &about(disk), app.scroll, Some(&app.max_scroll));
+    painter.text(detail, &about(disk), app.scroll, Some(&app.reach));
 }
 
 fn line(app: &App, index: usize, disk: &DiskView) -> Row {

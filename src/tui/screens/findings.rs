@@ -25,7 +25,7 @@ pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
     let findings = disk.findings();
     if findings.is_empty() {
         let area = painter.rule(area, &format!("Findings on {}", disk.name()));
-        app.max_scroll.set(0);
+        app.reach.none();
         painter.text(
             area,
             &[row("Nothing was found on this disk. The report (r) says what was looked at.")],
@@ -43,7 +43,7 @@ pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
     let root = root.map(|install| format!(" of the Windows in {}", printable(&install.system_root)));
     let title = format!("{}{}", check_title(finding.check), root.unwrap_or_default());
     let detail = painter.rule(detail, &title);
-    painter.text(detail, &about(finding), app.scroll, Some(&app.max_scroll));
+    painter.text(detail, &about(finding), app.scroll, Some(&app.reach));
 }
 
 fn line(finding: &Finding) -> Row {

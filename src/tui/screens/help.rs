@@ -14,7 +14,7 @@ use crate::tui::keys::KEYS;
 use crate::tui::screens::pane::{Painter, Row, row, toned};
 use crate::tui::theme::Tone;
 
-pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
+pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App, from: usize) {
     super::clear(painter, area);
     let inner = painter.rule(area, "Help");
     let (does, does_not) = about(app.screen);
@@ -40,7 +40,7 @@ pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
         rows.push(toned(Tone::Strong, "Keys of this screen"));
         rows.extend(lines.into_iter().map(Row::kept));
     }
-    painter.text(inner, &rows, 0, None);
+    painter.text(inner, &rows, from, Some(&app.reach));
 }
 
 /// What a screen does, and what it does not.

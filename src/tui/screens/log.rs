@@ -18,5 +18,5 @@ pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
         [] => vec![row("Nothing has happened yet.")],
         lines => lines.iter().map(|line| row(line.clone())).collect(),
     };
-    painter.text(area, &lines, app.scroll, Some(&app.max_scroll));
+    painter.text(area, &lines, app.scroll, Some(&app.reach));
 }

@@ -20,6 +20,9 @@ mod runs;
 mod switches;
 mod work;
 
+#[cfg(test)]
+mod tests;
+
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use unicode_width::UnicodeWidthStr as _;
@@ -110,7 +113,8 @@ fn header(painter: &mut Painter<'_>, area: Rect, app: &App) {
 /// The keys that do something now, in as many lines as they take.
 fn footer_lines(app: &App, width: usize) -> Vec<String> {
     let keys: Vec<(&str, &str)> = match &app.overlay {
-        Some(Overlay::Help | Overlay::Note(_)) => vec![("any key", "go on")],
+        Some(Overlay::Help(_)) => vec![("Page Down", "more"), ("any other key", "go on")],
+        Some(Overlay::Note(_)) => vec![("any key", "go on")],
         Some(Overlay::Leave) => vec![("q", "leave"), ("any other key", "stay")],
         Some(Overlay::Stop) => vec![("s", "stop and take back"), ("any other key", "go on")],
         Some(Overlay::Word(_) | Overlay::StorePath(_) | Overlay::SavePath(_)) => {
@@ -158,7 +162,7 @@ fn over(painter: &mut Painter<'_>, body: Rect, app: &App, overlay: &Overlay) {
         toned(Tone::Strong, format!("{cut}{shown}_"))
     };
     let (title, rows): (&str, Vec<Row>) = match overlay {
-        Overlay::Help => return help::render(painter, body, app),
+        Overlay::Help(from) => return help::render(painter, body, app, *from),
         Overlay::Leave => {
             ("Leave?", vec![row("q again leaves Deblast; any other key stays. Nothing is being written.")])
         }

@@ -1,13 +1,12 @@
 //! The pieces that screens are made of: rules with titles, text that scrolls, lists with one line chosen. Each stays
 //! inside its area, and what does not fit is marked.
 
-use std::cell::Cell;
-
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use unicode_width::UnicodeWidthStr as _;
 
+use crate::tui::app::Reach;
 use crate::tui::text::{fit, wrap};
 use crate::tui::theme::{Theme, Tone};
 
@@ -69,7 +68,7 @@ impl Painter<'_> {
     }
 
     /// Text in lines; where it does not fit, the last row says which lines these are. Notes how far it can be scrolled.
-    pub(super) fn text(&mut self, area: Rect, rows: &[Row], scroll: usize, max_scroll: Option<&Cell<usize>>) {
+    pub(super) fn text(&mut self, area: Rect, rows: &[Row], scroll: usize, reach: Option<&Reach>) {
         let (width, height) = (usize::from(area.width), usize::from(area.height));
         let lines: Vec<(Tone, String)> = rows
             .iter()
@@ -81,8 +80,9 @@ impl Painter<'_> {
         let fits = lines.len() <= height;
         let room = if fits { height } else { height.saturating_sub(1) };
         let most = lines.len().saturating_sub(room);
-        if let Some(cell) = max_scroll {
-            cell.set(most);
+        if let Some(reach) = reach {
+            reach.most.set(most);
+            reach.page.set(room.max(1));
         }
         let first = scroll.min(most);
         for (y, (tone, line)) in (0..).zip(lines.iter().skip(first).take(room)) {
@@ -90,7 +90,7 @@ impl Painter<'_> {
         }
         if !fits && height > 0 {
             let last = (first + room).min(lines.len());
-            let how = if max_scroll.is_some() { ": Page Up, Page Down" } else { "" };
+            let how = if reach.is_some() { ": Page Up, Page Down" } else { "" };
             let words = format!("({} to {last} of {} lines{how})", first + 1, lines.len());
             self.line(area, area.height - 1, &words, self.theme.style(Tone::Dim));
         }

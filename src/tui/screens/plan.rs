@@ -21,11 +21,11 @@ pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
     match &app.proposal {
         Some(asked) => {
             let area = painter.rule(area, &format!("Plan for {}", asked.disk));
-            painter.text(area, &all_of(asked, app), app.scroll, Some(&app.max_scroll));
+            painter.text(area, &all_of(asked, app), app.scroll, Some(&app.reach));
         }
         None => {
             let area = painter.rule(area, "The plan is being made");
-            app.max_scroll.set(0);
+            app.reach.none();
             let progress = app.running.as_ref().and_then(|running| running.progress.as_ref());
             let mut rows = vec![row(
                 "The disk is read once more, so that the plan is made from what is there now. No byte is written.",

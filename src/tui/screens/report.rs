@@ -30,7 +30,7 @@ pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
         Some(done) => all_of(done),
         None => vec![row("This disk has not been looked at yet.")],
     };
-    painter.text(area, &rows, app.scroll, Some(&app.max_scroll));
+    painter.text(area, &rows, app.scroll, Some(&app.reach));
 }
 
 fn all_of(done: &Done) -> Vec<Row> {

@@ -16,7 +16,7 @@ use crate::tui::theme::Tone;
 
 pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
     let Some(disk) = app.disk() else { return };
-    app.max_scroll.set(0);
+    app.reach.none();
     let title = format!("Earlier runs on {}", disk.name());
     let runs = disk.offered_runs();
     if app.running.is_some() || runs.is_empty() {
@@ -53,7 +53,7 @@ pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
 }
 
 pub(super) fn render_parts(painter: &mut Painter<'_>, area: Rect, app: &App) {
-    app.max_scroll.set(0);
+    app.reach.none();
     let (list, detail) = two(area, PARTS.len());
     let list = painter
         .rule(list, &format!("What of the run {} is taken back", app.run.as_deref().unwrap_or_default()));

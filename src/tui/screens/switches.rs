@@ -41,5 +41,5 @@ pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
             toned(tone, format!("{lead} {}: {}", choice.word, choice.consequence))
         })
         .collect();
-    painter.text(detail, &rows, app.scroll, Some(&app.max_scroll));
+    painter.text(detail, &rows, app.scroll, Some(&app.reach));
 }

@@ -47,7 +47,7 @@ pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
     let lines: Vec<_> = app.log.iter().map(|line| row(line.clone())).collect();
     // The newest line is the one that is looked for.
     let all: usize = lines.len() * 4;
-    painter.text(log, &lines, all, Some(&app.max_scroll));
+    painter.text(log, &lines, all, Some(&app.reach));
 }
 
 /// How fast, and how long still; none before that can be told.
