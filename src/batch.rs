@@ -6,6 +6,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use jiff::Timestamp;
 
 use crate::cleanup::discover::{Patient, targets};
+use crate::cleanup::landmarks::Landmarks;
 use crate::cleanup::report::Machine;
 use crate::cleanup::report_files::ReportFiles;
 use crate::cleanup::report_text::{printable, render};
@@ -53,11 +54,19 @@ pub fn execute(options: &Options) -> Result<u8> {
         Progress::Plain => true,
         Progress::Json | Progress::None => false,
     };
-    let mut show = shower(options.progress, plain);
+    let landmarks = RefCell::new(Landmarks::open(options.landmarks.as_deref())?);
+    let mut shower = shower(options.progress, plain);
+    let mut show = |event: Event| {
+        landmarks.borrow_mut().note(&event);
+        shower(event);
+    };
     let warned = Cell::new(None);
     // The disk that a question is about.
     let disk = RefCell::new(String::new());
     let mut decide = |question: &Question<'_>| {
+        if options.ask == Ask::Terminal {
+            landmarks.borrow_mut().asking();
+        }
         let yes = decide(options.ask, options.progress, plain, (&disk.borrow(), question));
         warned.set(question.warning().filter(|_| yes));
         yes
@@ -108,12 +117,14 @@ pub fn execute(options: &Options) -> Result<u8> {
             | Task::Hive(_)
             | Task::Signatures(_)
             | Task::Filter(_)
-            | Task::Guided { .. } => scan(patient, &settings, &mut show),
+            | Task::Guided { .. }
+            | Task::Live => scan(patient, &settings, &mut show),
         }
     })?;
     let text = if options.json { report.to_json()? } else { render(&report) };
     // The disk is written by now: wherever the report can still go it goes, the copy that lasts longest first.
     let kept = keep_report(&report, &runs);
+    landmarks.borrow_mut().verdicts(&report);
     let filed = reports.as_mut().map_or(Ok(()), |files| files.write(&report));
     let printed = out(&text);
     kept.and(filed).and(printed)?;

@@ -105,6 +105,9 @@ enum Command {
     Hive(hive::HiveArgs),
     Signatures(tools::SignaturesArgs),
     Filter(tools::FilterArgs),
+    /// Run the live image: what its init starts
+    #[command(hide = true)]
+    Live,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -144,6 +147,9 @@ struct Reading {
     /// Whether to colour what is shown
     #[arg(long, value_enum, default_value_t)]
     color: ColorArg,
+    /// Write a line for each state of a target, and its verdict, into this file: what the live image tells its serial line
+    #[arg(long, hide = true, value_name = "FILE")]
+    landmarks: Option<PathBuf>,
 }
 
 /// What is decided about a cure.
@@ -298,6 +304,8 @@ pub enum Task {
     Signatures(SignaturesTask),
     /// Print rules for a packet filter; no other option counts.
     Filter(FilterTask),
+    /// Run the live image; no other option counts.
+    Live,
     /// No command: guide whoever sits at the terminal.
     Guided {
         /// By numbered questions.
@@ -339,6 +347,8 @@ pub struct Options {
     pub report_dir: Option<PathBuf>,
     /// How progress is shown.
     pub progress: Progress,
+    /// Where the lines of the live image go.
+    pub landmarks: Option<PathBuf>,
     /// Whether what is shown is coloured.
     pub color: Color,
     /// Where records are kept.
@@ -363,6 +373,7 @@ impl Args {
             json: false,
             report_dir: None,
             progress: Progress::Auto,
+            landmarks: None,
             color: Color::Auto,
             store: Store::at(default_store()),
             store_named: false,
@@ -401,6 +412,7 @@ impl Args {
             Command::Hive(hive) => options.task = Task::Hive(hive.resolve()?),
             Command::Signatures(signatures) => options.task = Task::Signatures(signatures.resolve()),
             Command::Filter(filter) => options.task = Task::Filter(filter.resolve()),
+            Command::Live => options.task = Task::Live,
         }
         Ok(options)
     }
@@ -448,11 +460,12 @@ impl Options {
     }
 
     fn take_reading(&mut self, reading: Reading) {
-        let Reading { report_dir, signatures, deep, color } = reading;
+        let Reading { report_dir, signatures, deep, color, landmarks } = reading;
         self.report_dir = report_dir;
         self.signatures = signatures;
         self.deep = deep;
         self.color = color.meaning();
+        self.landmarks = landmarks;
     }
 
     fn take_consent(&mut self, consent: &Consent) {
@@ -485,6 +498,7 @@ impl Options {
             policy: self.policy.clone(),
             signatures: self.signatures.clone(),
             report_dir: self.report_dir.clone(),
+            landmarks: self.landmarks.clone(),
             store: self.store.clone(),
             ..*self
         }
@@ -501,6 +515,7 @@ impl Options {
             Task::Hive(_) => "hive",
             Task::Signatures(_) => "signatures",
             Task::Filter(_) => "filter",
+            Task::Live => "live",
             Task::Guided { .. } => "guided",
         };
         serde_json::json!({

@@ -36,7 +36,7 @@
 //!
 //! A module uses those of its own line and of the lines below it; `tests/layers.rs` holds all sources to that.
 //!
-//! - [`cli`], [`batch`], [`tui`], [`commands`]: front ends. They start the path, show [`event`]s, and ask for the yes.
+//! - [`cli`], [`batch`], [`tui`], [`live`], [`commands`]: front ends. They start the path, show [`event`]s, and ask for the yes.
 //! - [`cleanup`]: the path, one file a step. Knows no worm by name.
 //! - [`checks`]: what is asked of an install, one file a check.
 //! - [`windows`], [`threat`], [`store`]: a Windows seen from outside; what worms look like; the record of a run.
@@ -56,6 +56,7 @@ pub mod error;
 pub mod event;
 pub mod finding;
 pub mod hive;
+pub mod live;
 pub mod path;
 pub mod policy;
 pub mod store;

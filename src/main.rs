@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Task::Signatures(task) => deblast::commands::signatures::execute(task),
         Task::Filter(task) => deblast::commands::filter::execute(task),
         Task::Report(task) => deblast::commands::report::execute(task),
+        Task::Live => deblast::live::execute(),
         Task::List => deblast::commands::list::execute(&options.targets),
         Task::Scan | Task::Clean | Task::Undo { .. } | Task::ListRuns => deblast::batch::execute(&options),
     };

@@ -33,6 +33,7 @@ impl Patient {
     pub fn open(path: &Path) -> Result<Self> {
         mount::release_leftovers()?;
         refuse_in_use(path)?;
+        disk::live_image::refuse_booted(path)?;
         Self::open_to_list(path)
     }
 

@@ -12,6 +12,7 @@ pub mod hibernation;
 pub mod hive_file;
 pub mod inspect;
 mod installers;
+pub mod landmarks;
 mod names;
 pub mod plan;
 pub mod remove_now;

@@ -3,6 +3,7 @@
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use super::live_image::{booted_from, booted_id};
 use crate::error::Result;
 use crate::volume::{Roots, SECTOR};
 
@@ -32,6 +33,7 @@ pub struct Attached {
 /// The table of mounts cannot be read.
 pub fn attached(roots: &Roots) -> Result<Vec<Attached>> {
     const LEFT_OUT: [&str; 8] = ["loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd"];
+    let booted = booted_id(roots);
     let mut found = Vec::new();
     for name in roots.block_names() {
         let left_out = LEFT_OUT.iter().any(|prefix| name.starts_with(prefix));
@@ -42,7 +44,11 @@ pub fn attached(roots: &Roots) -> Result<Vec<Attached>> {
         if sectors == 0 {
             continue;
         }
-        let in_use = roots.block_in_use(&name)?;
+        let is_booted = || booted.as_deref().is_some_and(|id| booted_from(&node(&name), id));
+        let in_use = match roots.block_in_use(&name)? {
+            None if is_booted() => Some("this machine was booted from it".to_owned()),
+            used => used,
+        };
         found.push(Attached { path: node(&name), size: sectors.saturating_mul(SECTOR), in_use });
     }
     Ok(found)

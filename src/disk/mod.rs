@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::volume::{Device, DeviceKind, RawDevice, ReadAt, Recognised, Roots, SECTOR, recognise_sector};
 
 mod block;
+pub mod live_image;
 mod partition;
 pub mod raid;
 #[cfg(test)]

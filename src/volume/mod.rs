@@ -41,11 +41,12 @@ pub(crate) mod testing;
 mod tests;
 
 pub use extents::{Extents, Run};
-pub use fat::FatVolume;
+pub use fat::{FatVolume, label as fat_label};
 pub use file_system::{
     Candidate, FileFacts, FileSystem, NewFile, Owner, Scan, SectorChange, Storage, open_volume,
 };
 pub use flag::FlagSector;
+pub(crate) use in_use::names_in;
 pub use in_use::{Roots, refuse_in_use, refuse_in_use_at};
 pub use ntfs::NtfsVolume;
 pub use overlay::Overlay;

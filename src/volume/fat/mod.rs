@@ -11,6 +11,7 @@
 mod boot;
 mod directories;
 mod entries;
+mod label;
 mod placement;
 mod proof;
 mod removal;
@@ -25,6 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) use boot::Geometry;
 use directories::{Directory, Met, Tree};
 use entries::Entry;
+pub use label::label;
 use table::{Chain, Table};
 
 use super::bytes::len_of;

@@ -1,0 +1,246 @@
+//! The screen and the serial lines: opened so that none can hold up the others, raw while we have them, restored after.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::termios::{ControlModes, OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr};
+
+use super::lines::Lines;
+
+/// A program that is mirrored waits while this much is queued for one console.
+const HIGH: usize = 16 << 10;
+/// A console that takes nothing for so long holds nobody up any more: its text is left out until it takes bytes again.
+/// Its landmarks are kept.
+const STALLED: Duration = Duration::from_secs(10);
+/// Size of a terminal on a serial line, which cannot tell.
+const SERIAL: (u16, u16) = (80, 24);
+/// What the kernel's own serial consoles use here.
+const SPEED: u32 = 115_200;
+
+/// One console.
+pub(super) struct Console {
+    file: File,
+    lines: Lines,
+    is_serial: bool,
+    before: Termios,
+    /// When it last took bytes, or had none to take.
+    moved: Instant,
+    /// Whether text was left out.
+    is_skipping: bool,
+}
+
+/// All consoles that are there.
+pub(super) struct Consoles(pub(super) Vec<Console>);
+
+impl Console {
+    /// Opens one; none where there is no such terminal.
+    fn open(folder: &Path, name: &str, is_kernels: bool) -> Option<Self> {
+        // Without waiting for a modem's carrier, and without becoming anybody's controlling terminal.
+        let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
+        let flags = i32::try_from(flags).ok()?;
+        let file =
+            OpenOptions::new().read(true).write(true).custom_flags(flags).open(folder.join(name)).ok()?;
+        let before = tcgetattr(&file).ok()?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        raw.control_modes |= ControlModes::CLOCAL | ControlModes::CREAD;
+        // tty0 and tty1 are screens, ttyS0, ttyUSB0, ttyAMA0 and hvc0 lines.
+        let is_serial =
+            !name.strip_prefix("tty").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        if is_serial && !is_kernels {
+            raw.set_speed(SPEED).ok()?;
+        }
+        tcsetattr(&file, OptionalActions::Now, &raw).ok()?;
+        let mut lines = Lines::default();
+        if !is_serial {
+            // Line drawing is sent in UTF-8.
+            lines.text(b"\x1b%G");
+        }
+        Some(Self { file, lines, is_serial, before, moved: Instant::now(), is_skipping: false })
+    }
+
+    /// Writes what it takes now. False: it is gone.
+    fn push(&mut self) -> bool {
+        while !self.lines.queue.is_empty() {
+            let (piece, _) = self.lines.queue.as_slices();
+            match self.file.write(piece) {
+                Ok(0) => return false,
+                Ok(taken) => {
+                    self.lines.queue.drain(..taken);
+                    self.moved = Instant::now();
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return true,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+        self.moved = Instant::now();
+        true
+    }
+
+    /// Whether a mirrored program is to wait for it.
+    fn is_behind(&self) -> bool {
+        self.lines.queue.len() > HIGH && self.moved.elapsed() < STALLED
+    }
+
+    fn text(&mut self, bytes: &[u8]) {
+        if self.lines.queue.len() > HIGH && self.moved.elapsed() >= STALLED {
+            self.is_skipping = true;
+            return;
+        }
+        if std::mem::take(&mut self.is_skipping) {
+            self.lines.text(b"\r\n[this line was too slow: something is left out here]\r\n");
+        }
+        self.lines.text(bytes);
+    }
+}
+
+impl Consoles {
+    /// Opens those of the names that exist below `folder`; `kernels` are those that the kernel has set up for itself.
+    pub(super) fn open(folder: &Path, names: &[String], kernels: &[String]) -> Self {
+        let open = |name: &String| Console::open(folder, name, kernels.contains(name));
+        Self(names.iter().filter_map(open).collect())
+    }
+
+    /// How large a terminal all of them can show whole.
+    pub(super) fn size(&self) -> Winsize {
+        let sizes = self.0.iter().map(|console| match tcgetwinsize(&console.file) {
+            Ok(size) if !console.is_serial && size.ws_col > 0 && size.ws_row > 0 => {
+                (size.ws_col, size.ws_row)
+            }
+            _ => SERIAL,
+        });
+        let (columns, rows) = sizes.reduce(|a, b| (a.0.min(b.0), a.1.min(b.1))).unwrap_or(SERIAL);
+        Winsize { ws_col: columns.max(SERIAL.0), ws_row: rows.max(SERIAL.1), ws_xpixel: 0, ws_ypixel: 0 }
+    }
+
+    /// Queues bytes for all, as a terminal program would send them.
+    pub(super) fn text(&mut self, bytes: &[u8]) {
+        self.0.iter_mut().for_each(|console| console.text(bytes));
+    }
+
+    /// Shows words of our own, `\n` at the ends of lines.
+    pub(super) fn say(&mut self, words: &str) {
+        self.text(words.replace('\n', "\r\n").as_bytes());
+        self.push();
+    }
+
+    /// Queues a landmark for the serial lines.
+    pub(super) fn landmark(&mut self, line: &str) {
+        self.0
+            .iter_mut()
+            .filter(|console| console.is_serial)
+            .for_each(|console| console.lines.landmark(line));
+        self.push();
+    }
+
+    /// Whether a mirrored program is to wait until a console has caught up.
+    pub(super) fn is_behind(&self) -> bool {
+        self.0.iter().any(Console::is_behind)
+    }
+
+    /// Writes what the consoles take now; one that fails is dropped.
+    pub(super) fn push(&mut self) {
+        self.0.retain_mut(Console::push);
+    }
+
+    /// What each waits for.
+    pub(super) fn polled(&self) -> Vec<PollFd<'_>> {
+        let wants = |console: &Console| {
+            if console.lines.queue.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT }
+        };
+        self.0.iter().map(|console| PollFd::new(&console.file, wants(console))).collect()
+    }
+
+    /// What was typed on any of them.
+    pub(super) fn typed(&mut self) -> Vec<u8> {
+        let mut typed = Vec::new();
+        self.0.retain_mut(|console| {
+            let mut bytes = [0; 512];
+            match console.file.read(&mut bytes) {
+                // Raw and without waiting, a terminal with nothing typed would block; nothing at all is its end.
+                Ok(0) => false,
+                Ok(count) => {
+                    typed.extend_from_slice(bytes.get(..count).unwrap_or_default());
+                    true
+                }
+                Err(e) => matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+            }
+        });
+        typed
+    }
+
+    /// Waits until one of them can be read or written, at most this long.
+    pub(super) fn wait(&self, limit: Duration) {
+        let mut polled = self.polled();
+        // Interrupted or not: whoever calls looks again.
+        let _ = poll(&mut polled, timespec(limit).as_ref());
+    }
+
+    /// Writes all that is queued; gives up on a console that takes nothing for long.
+    pub(super) fn drain(&mut self) {
+        loop {
+            self.push();
+            let waiting =
+                |console: &Console| !console.lines.queue.is_empty() && console.moved.elapsed() < STALLED;
+            if !self.0.iter().any(waiting) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        for console in &self.0 {
+            if console.lines.queue.is_empty() {
+                // What the driver still holds would be lost with the power.
+                let _ = rustix::termios::tcdrain(&console.file);
+            }
+        }
+    }
+
+    /// Asks all of them one question; the line that is typed on any of them answers it.
+    pub(super) fn ask(&mut self, question: &str) -> String {
+        self.say(question);
+        let mut line = String::new();
+        // Nobody can answer where there is no console.
+        while !self.0.is_empty() {
+            self.wait(Duration::from_secs(1));
+            self.push();
+            for byte in self.typed() {
+                match byte {
+                    b'\r' | b'\n' => {
+                        self.say("\n");
+                        return line.trim().to_owned();
+                    }
+                    0x08 | 0x7f => {
+                        if line.pop().is_some() {
+                            self.say("\x08 \x08");
+                        }
+                    }
+                    b' '..=b'~' if line.len() < 60 => {
+                        line.push(char::from(byte));
+                        self.say(&char::from(byte).to_string());
+                    }
+                    _ => {}
+                }
+            }
+        }
+        line
+    }
+}
+
+impl Drop for Consoles {
+    fn drop(&mut self) {
+        for console in &self.0 {
+            let _ = tcsetattr(&console.file, OptionalActions::Now, &console.before);
+        }
+    }
+}
+
+/// A time limit as poll wants it.
+pub(super) fn timespec(limit: Duration) -> Option<Timespec> {
+    Timespec::try_from(limit).ok()
+}

@@ -1,0 +1,168 @@
+//! Runs a program in a terminal of its own, which all consoles show and any of them types into.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{InputModes, OptionalActions, tcgetattr, tcsetattr, tcsetwinsize};
+
+use super::consoles::{Consoles, timespec};
+use crate::error::{Context as _, Result};
+
+const DOING: &str = "open a terminal for the program";
+/// How often the program is looked after where nothing happens.
+const LOOK: Duration = Duration::from_millis(250);
+/// Keys typed that the program has not read: more are dropped.
+const MOST_TYPED: usize = 4096;
+
+/// Runs the command to its end; what it writes goes to all consoles, what is typed on any to it, and each line that
+/// arrives at `landmarks` becomes a landmark.
+///
+/// # Errors
+/// It cannot be started. However it ends, that is its status.
+pub(super) fn run(consoles: &mut Consoles, mut command: Command, landmarks: &File) -> Result<ExitStatus> {
+    let (master, slave) = terminal(consoles)?;
+    let other = || slave.try_clone().doing(DOING);
+    command.stdin(Stdio::from(other()?)).stdout(Stdio::from(other()?)).stderr(Stdio::from(other()?));
+    let name = command.get_program().to_string_lossy().into_owned();
+    let child = command.spawn().doing(format!("start {name}"))?;
+    // Only the program may hold the other end, or its end would not be seen.
+    drop((command, slave));
+    spare_ourselves(&child);
+    let mut running =
+        Running { child, master: File::from(master), landmarks, line: Vec::new(), typed: Vec::new() };
+    running.mirror(consoles)
+}
+
+fn terminal(consoles: &Consoles) -> Result<(OwnedFd, OwnedFd)> {
+    let open = || -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        unlockpt(&master)?;
+        let slave =
+            ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        tcsetwinsize(&slave, consoles.size())?;
+        let mut modes = tcgetattr(&slave)?;
+        // Rubbing out takes a character, not a byte.
+        modes.input_modes |= InputModes::IUTF8;
+        tcsetattr(&slave, OptionalActions::Now, &modes)?;
+        fcntl_setfl(&master, fcntl_getfl(&master)? | OFlags::NONBLOCK)?;
+        Ok((master, slave))
+    };
+    open().map_err(std::io::Error::from).doing(DOING)
+}
+
+/// Where memory runs out the program ends, not we who tell of it.
+fn spare_ourselves(child: &Child) {
+    let _ = std::fs::write(format!("/proc/{}/oom_score_adj", child.id()), "500");
+}
+
+struct Running<'a> {
+    child: Child,
+    master: File,
+    landmarks: &'a File,
+    /// The landmark that has arrived so far.
+    line: Vec<u8>,
+    /// What was typed and not taken yet.
+    typed: Vec<u8>,
+}
+
+impl Running<'_> {
+    fn mirror(&mut self, consoles: &mut Consoles) -> Result<ExitStatus> {
+        let mut ended = None;
+        let mut is_open = true;
+        loop {
+            consoles.push();
+            if !consoles.is_behind() {
+                is_open = is_open && self.show(consoles);
+            }
+            self.tell(consoles);
+            let typed = consoles.typed();
+            let room = MOST_TYPED.saturating_sub(self.typed.len());
+            self.typed.extend(typed.into_iter().take(room));
+            self.feed();
+            if ended.is_some()
+                && !consoles.is_behind()
+                && !(is_open && self.show(consoles) && self.has_more())
+            {
+                // What it told last is there by now.
+                self.tell(consoles);
+                break;
+            }
+            if ended.is_none() {
+                ended = self.child.try_wait().doing("wait for the program")?;
+            }
+            if ended.is_none() {
+                self.wait(consoles, is_open);
+            } else if consoles.is_behind() {
+                consoles.wait(LOOK);
+            }
+        }
+        consoles.drain();
+        match ended {
+            Some(status) => Ok(status),
+            None => self.child.wait().doing("wait for the program"),
+        }
+    }
+
+    /// Passes on what the program has written. False: the last to hold its terminal is gone.
+    fn show(&mut self, consoles: &mut Consoles) -> bool {
+        let mut bytes = [0; 4096];
+        match self.master.read(&mut bytes) {
+            Ok(0) => false,
+            Ok(count) => {
+                consoles.text(bytes.get(..count).unwrap_or_default());
+                consoles.push();
+                true
+            }
+            Err(e) => matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+        }
+    }
+
+    fn has_more(&self) -> bool {
+        let mut polled = [PollFd::from_borrowed_fd(self.master.as_fd(), PollFlags::IN)];
+        let found = poll(&mut polled, timespec(Duration::ZERO).as_ref());
+        found.is_ok_and(|count| count > 0) && polled.iter().any(|fd| fd.revents().contains(PollFlags::IN))
+    }
+
+    fn tell(&mut self, consoles: &mut Consoles) {
+        let mut bytes = [0; 1024];
+        while let Ok(count @ 1..) = self.landmarks.read(&mut bytes) {
+            for &byte in bytes.get(..count).unwrap_or_default() {
+                if byte == b'\n' {
+                    let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
+                    consoles.landmark(&line);
+                } else {
+                    self.line.push(byte);
+                }
+            }
+        }
+    }
+
+    fn feed(&mut self) {
+        while !self.typed.is_empty() {
+            match self.master.write(&self.typed) {
+                Ok(taken @ 1..) => drop(self.typed.drain(..taken)),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                _ => break,
+            }
+        }
+    }
+
+    fn wait(&self, consoles: &Consoles, is_open: bool) {
+        let mut polled = consoles.polled();
+        polled.push(PollFd::new(self.landmarks, PollFlags::IN));
+        let mut wants = PollFlags::empty();
+        wants.set(PollFlags::IN, !consoles.is_behind());
+        wants.set(PollFlags::OUT, !self.typed.is_empty());
+        // A terminal that nobody holds any more would be reported for ever.
+        if is_open && !wants.is_empty() {
+            polled.push(PollFd::from_borrowed_fd(self.master.as_fd(), wants));
+        }
+        let _ = poll(&mut polled, timespec(LOOK).as_ref());
+    }
+}

@@ -1,0 +1,339 @@
+//! The live image, as its init starts it: finds the DEBLAST medium, reads what is asked for, runs that on the screen and the
+//! serial line alike, and leaves as asked.
+//!
+//! It decides nothing about a disk: it starts this same program as a technician would type it.
+
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::fs::{CWD, FileType, Mode as FileMode, OFlags, mknodat};
+
+use crate::cleanup::report_text::printable;
+use crate::error::{Context as _, Error, Result};
+use crate::volume::Roots;
+
+mod consoles;
+mod end;
+mod lines;
+mod medium;
+mod mirror;
+mod parameters;
+mod program;
+mod setup;
+mod storage;
+
+use consoles::Consoles;
+use medium::{Known, Machine};
+use parameters::{End, Hooks, Mode, Parameters, Wishes, read_toml, words};
+use program::{GUIDED, Medium, applet, arguments, hook_path, in_a_session, killed_for_memory, outcome};
+
+/// Where what lives as long as this machine runs is kept.
+const STATE: &str = "/run/deblast";
+/// What init sets, so that nobody starts this on a machine at work.
+const STARTED_BY_INIT: &str = "DEBLAST_LIVE";
+/// What stands on the medium.
+const CONFIGURATION: &str = "deblast.toml";
+
+/// Runs the live image. Returns only where a shell was asked for; else the machine is switched off or restarted.
+///
+/// # Errors
+/// This is not the live image, or something that nothing can go on without is missing.
+pub fn execute() -> Result<u8> {
+    if std::env::var_os(STARTED_BY_INIT).is_none() {
+        let why = "this is started by the live image's own init, and switches the machine off";
+        return Err(Error::refused("run as the live image", why).hint("use scan or clean"));
+    }
+    // Ctrl-Alt-Del ends us; init then releases the medium and restarts.
+    let _ = std::fs::write("/proc/sys/kernel/cad_pid", std::process::id().to_string());
+    let line = std::fs::read_to_string("/proc/cmdline").doing("read the kernel's parameters")?;
+    let parameters = Parameters::read(&line);
+    let mut names = vec!["tty1".to_owned(), "ttyS0".to_owned()];
+    for console in &parameters.consoles {
+        if !console.is_empty() && !["tty", "tty0"].contains(&console.as_str()) && !names.contains(console) {
+            names.push(console.clone());
+        }
+    }
+    let consoles = Consoles::open(Path::new("/dev"), &names, &parameters.consoles);
+    let landmarks = Path::new(STATE).join("landmarks");
+    let live = Live {
+        consoles,
+        state: STATE.into(),
+        program: std::env::current_exe().doing("find this program")?,
+        fifo: fifo(&landmarks)?,
+        landmarks,
+        medium: None,
+        hooks: Hooks::default(),
+        reports: Vec::new(),
+    };
+    let machine = Machine { roots: Roots::default(), dev: "/dev".into() };
+    live.go(&machine, parameters)
+}
+
+/// A pipe by name, which is read without waiting and stays open when a writer goes.
+fn fifo(path: &Path) -> Result<File> {
+    const DOING: &str = "make the pipe for landmarks";
+    mknodat(CWD, path, FileType::Fifo, FileMode::RUSR | FileMode::WUSR, 0)
+        .map_err(std::io::Error::from)
+        .doing(DOING)?;
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+    File::options().read(true).write(true).custom_flags(flags).open(path).doing(DOING)
+}
+
+struct Live {
+    consoles: Consoles,
+    state: PathBuf,
+    program: PathBuf,
+    landmarks: PathBuf,
+    fifo: File,
+    medium: Option<Medium>,
+    hooks: Hooks,
+    /// Reports that were on the medium before the run.
+    reports: Vec<String>,
+}
+
+impl Live {
+    fn go(mut self, machine: &Machine, parameters: Parameters) -> Result<u8> {
+        let version = env!("CARGO_PKG_VERSION");
+        self.say(&format!("\nDeblast {version}, live image. Looking for disks.\n"));
+        self.find_medium(machine, parameters.medium.as_deref());
+        self.consoles.landmark(&format!("READY {version}"));
+
+        let kernel = parameters.wishes;
+        let mut problems = parameters.problems;
+        let end_unless_told = kernel.end.unwrap_or(End::Ask);
+        let (wishes, end) = match self.configuration() {
+            Ok(file) => {
+                let wishes = kernel.or(file);
+                let end = wishes.end.unwrap_or(End::Ask);
+                (wishes, end)
+            }
+            Err(problem) => {
+                problems.push(problem);
+                // Half a configuration is none.
+                (kernel, end_unless_told)
+            }
+        };
+        for problem in &problems {
+            self.say(&format!("error: {}\n", printable(&problem.to_string())));
+        }
+        if let Some(name) = &wishes.keymap {
+            if let Err(problem) = setup::load_keymap(name) {
+                self.say(&format!("error: {}\n", printable(&problem.to_string())));
+            }
+        }
+        if parameters.net.is_some() {
+            let told =
+                setup::start_network(&self.state).unwrap_or_else(|problem| format!("error: {problem}"));
+            self.say(&format!("{}\n", printable(&told)));
+        }
+        self.hooks = wishes.hooks.clone();
+        loop {
+            let code = match (wishes.mode, problems.is_empty()) {
+                (Some(Mode::Shell), _) => return self.leave_to_a_shell(),
+                // Somebody sits there and was told.
+                (Some(Mode::Guided), _) | (None, true) => self.guided()?,
+                (Some(Mode::Batch), true) => self.batch(&wishes)?,
+                (Some(Mode::Watch), true) => {
+                    self.say("deblast.mode=watch is not built yet; use batch or guided. Nothing was done.\n");
+                    2
+                }
+                (Some(Mode::Batch | Mode::Watch) | None, false) => {
+                    self.say("Because of that nothing is run, and no disk was touched.\n");
+                    2
+                }
+            };
+            self.done(code);
+            match self.how_to_end(end) {
+                Next::Again => {}
+                Next::Shell => return self.leave_to_a_shell(),
+                Next::Leave { is_restart } => {
+                    if self.medium.is_some() {
+                        if let Err(problem) = end::release_medium(&self.mount_point()) {
+                            self.say(&format!("error: {}\n", printable(&problem.to_string())));
+                        }
+                    }
+                    end::leave(self.consoles, is_restart)?;
+                    // The kernel does not come back from that.
+                    return Ok(0);
+                }
+            }
+        }
+    }
+
+    fn say(&mut self, words: &str) {
+        self.consoles.say(words);
+    }
+
+    fn mount_point(&self) -> PathBuf {
+        self.state.join("medium")
+    }
+
+    /// Waits for storage, finds the medium, says which it is before anything is read from it, and mounts it.
+    fn find_medium(&mut self, machine: &Machine, booted: Option<&str>) {
+        let mut known = Known::default();
+        let waited = storage::wait(machine, booted, &mut known);
+        for missing in &waited.missing {
+            self.say(&format!("waited for storage, and go on without it: {missing}\n"));
+        }
+        let found = machine.find_medium(booted, &mut known);
+        for line in &found.words {
+            self.say(&format!("{}\n", printable(line)));
+        }
+        let Some(volume) = found.volume else { return };
+        let point = self.mount_point();
+        match end::mount_medium(&volume, &point) {
+            Ok(is_writable) => {
+                if !is_writable {
+                    self.say("the medium is write-protected: no store and no reports can be kept on it\n");
+                }
+                self.medium = Some(Medium { point, is_writable });
+            }
+            Err(problem) => self.say(&format!("error: {}\n", printable(&problem.to_string()))),
+        }
+    }
+
+    fn configuration(&self) -> Result<Wishes> {
+        let Some(medium) = &self.medium else { return Ok(Wishes::default()) };
+        let path = medium.point.join(CONFIGURATION);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => read_toml(&text).map_err(|e| e.device(&path).hint("correct it on another machine")),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Wishes::default()),
+            Err(e) => Err(Error::io("read the configuration", e).device(path)),
+        }
+    }
+
+    /// Runs `deblast` with these words in the mirrored terminal, and returns its exit code.
+    fn deblast(&mut self, options: &[String]) -> Result<u8> {
+        let mut command = in_a_session(&self.program);
+        command.args(arguments(options, self.medium.as_ref(), &self.landmarks));
+        let before = killed_for_memory();
+        let status = self.mirrored(command)?;
+        let (code, told) = outcome(status, killed_for_memory() > before);
+        if let Some(told) = told {
+            self.say(&format!(
+                "\nerror: {told}. What it was writing is in its journal, and the next run with the same store takes it \
+                 back first.\n"
+            ));
+        }
+        Ok(code)
+    }
+
+    fn mirrored(&mut self, mut command: Command) -> Result<std::process::ExitStatus> {
+        command.env_remove(STARTED_BY_INIT).env("TERM", "linux").env("LANG", "C.UTF-8");
+        mirror::run(&mut self.consoles, command, &self.fifo)
+    }
+
+    fn batch(&mut self, wishes: &Wishes) -> Result<u8> {
+        let options = match &wishes.options {
+            Some(options) => words(options)?,
+            None => vec!["scan".to_owned()],
+        };
+        self.tell_of_signatures();
+        if let Err(why) = self.hook(self.hooks.before.clone().as_deref(), None)? {
+            self.say(&format!(
+                "error: hooks.before: {why}. Because of that nothing is run, and no disk was touched.\n"
+            ));
+            return Ok(2);
+        }
+        let code = self.deblast(&options)?;
+        self.after(code)?;
+        Ok(code)
+    }
+
+    fn guided(&mut self) -> Result<u8> {
+        self.tell_of_signatures();
+        if let Err(why) = self.hook(self.hooks.before.clone().as_deref(), None)? {
+            self.say(&format!("error: hooks.before: {why}\n"));
+        }
+        let code = self.deblast(&[GUIDED.to_owned()])?;
+        self.after(code)?;
+        Ok(code)
+    }
+
+    fn after(&mut self, code: u8) -> Result<()> {
+        if let Err(why) = self.hook(self.hooks.after.clone().as_deref(), Some(code))? {
+            self.say(&format!("error: hooks.after: {why}\n"));
+        }
+        Ok(())
+    }
+
+    fn tell_of_signatures(&mut self) {
+        let Some(medium) = &self.medium else { return };
+        let (files, others) = medium.signatures();
+        self.reports = medium.report_names();
+        for file in files {
+            self.say(&format!("signatures: {}\n", printable(&file.display().to_string())));
+        }
+        for name in others {
+            let name = printable(&name);
+            self.say(&format!("signatures/{name} is left out: it is no .toml, .hdb or .hsb\n"));
+        }
+    }
+
+    /// Runs a hook, where one is named. The inner error says why it counts as failed.
+    fn hook(&mut self, named: Option<&str>, code: Option<u8>) -> Result<Result<(), String>> {
+        let (Some(named), Some(medium)) = (named, self.medium.clone()) else { return Ok(Ok(())) };
+        let path = match hook_path(&medium, named) {
+            Ok(path) => path,
+            Err(why) => return Ok(Err(why)),
+        };
+        let sh = applet("sh");
+        let mut command = in_a_session(Path::new(sh.get_program()));
+        command.args(sh.get_args()).arg(&path).current_dir(&medium.point);
+        command.env("DEBLAST_MEDIUM", &medium.point);
+        command.env("DEBLAST_STORE", medium.store()).env("DEBLAST_REPORTS", medium.reports());
+        if let Some(code) = code {
+            command.env("DEBLAST_EXIT_CODE", code.to_string());
+            command.env("DEBLAST_REPORT", medium.new_report(&self.reports).unwrap_or_default());
+        }
+        let status = self.mirrored(command)?;
+        Ok(if status.success() { Ok(()) } else { Err(format!("{named:?} ended with {status}")) })
+    }
+
+    /// The last landmark; init says it where we could not.
+    fn done(&mut self, code: u8) {
+        self.consoles.landmark(&format!("DONE {code}"));
+        let _ = File::create(self.state.join("done"));
+        self.consoles.drain();
+    }
+
+    fn how_to_end(&mut self, end: End) -> Next {
+        match end {
+            End::Poweroff => return Next::Leave { is_restart: false },
+            End::Reboot => return Next::Leave { is_restart: true },
+            End::Ask => {}
+        }
+        loop {
+            let question = "\nWhat now? 1 switch off, 2 restart, 3 again, 4 shell: ";
+            match self.consoles.ask(question).as_str() {
+                "1" => return Next::Leave { is_restart: false },
+                "2" => return Next::Leave { is_restart: true },
+                "3" => return Next::Again,
+                "4" => return Next::Shell,
+                _ if self.consoles.0.is_empty() => return Next::Shell,
+                _ => {}
+            }
+        }
+    }
+
+    fn leave_to_a_shell(mut self) -> Result<u8> {
+        let kept = if self.medium.is_some() { " The medium is mounted at /run/deblast/medium." } else { "" };
+        self.say(&format!(
+            "\nThis is a shell.{kept} 'poweroff' unmounts it and switches off, 'reboot' restarts.\n"
+        ));
+        self.consoles.drain();
+        Ok(0)
+    }
+}
+
+/// What comes after a run.
+enum Next {
+    Again,
+    Shell,
+    Leave { is_restart: bool },
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! What is started: the wanted command with what the medium adds to it, and the technician's hooks.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use crate::volume::names_in;
+
+/// The only other program that init needs; it stands in for many.
+const BUSYBOX: &str = "/bin/busybox";
+/// What starts the guided front end.
+pub(super) const GUIDED: &str = "--plain";
+/// Endings of signature files that the engine reads.
+const SIGNATURES: [&str; 3] = ["toml", "hdb", "hsb"];
+
+/// The mounted medium.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Medium {
+    /// Where it is mounted.
+    pub(super) point: PathBuf,
+    pub(super) is_writable: bool,
+}
+
+impl Medium {
+    pub(super) fn store(&self) -> PathBuf {
+        self.point.join("store")
+    }
+
+    pub(super) fn reports(&self) -> PathBuf {
+        self.point.join("reports")
+    }
+
+    /// The files of its folder `signatures`, and the names there that are none.
+    pub(super) fn signatures(&self) -> (Vec<PathBuf>, Vec<String>) {
+        let folder = self.point.join("signatures");
+        let is_file = |name: &String| folder.join(name).is_file();
+        let is_known = |name: &String| {
+            let ending = Path::new(name).extension().map(|e| e.to_string_lossy().to_lowercase());
+            ending.is_some_and(|ending| SIGNATURES.contains(&ending.as_str()))
+        };
+        let (known, others): (Vec<_>, Vec<_>) =
+            names_in(&folder).into_iter().filter(is_file).partition(is_known);
+        (known.iter().map(|name| folder.join(name)).collect(), others)
+    }
+
+    /// The newest report, where it is none of those that were there before.
+    pub(super) fn new_report(&self, before: &[String]) -> Option<PathBuf> {
+        let names = self.report_names();
+        names.into_iter().rfind(|name| !before.contains(name)).map(|name| self.reports().join(name))
+    }
+
+    pub(super) fn report_names(&self) -> Vec<String> {
+        names_in(&self.reports()).into_iter().filter(|name| name.ends_with(".json")).collect()
+    }
+}
+
+/// What is typed behind `deblast`, completed by what the medium has. What the options name themselves stays; so does a
+/// command that knows none of these.
+pub(super) fn arguments(options: &[String], medium: Option<&Medium>, landmarks: &Path) -> Vec<OsString> {
+    let mut words: Vec<OsString> = options.iter().map(OsString::from).collect();
+    let completed = ["scan", "clean", "undo", GUIDED];
+    let Some(command) = options.first().filter(|word| completed.contains(&word.as_str())) else {
+        return words;
+    };
+    let names = |option: &str| {
+        let long = format!("{option}=");
+        options.iter().take_while(|word| *word != "--").any(|word| word == option || word.starts_with(&long))
+    };
+    let mut added: Vec<OsString> = vec!["--landmarks".into(), landmarks.into()];
+    if let Some(medium) = medium {
+        if command != "scan" && !names("--store") {
+            added.extend(["--store".into(), medium.store().into()]);
+        }
+        if medium.is_writable && !names("--report-dir") && !names("--list") {
+            added.extend(["--report-dir".into(), medium.reports().into()]);
+        }
+        for file in medium.signatures().0 {
+            added.extend(["--signatures".into(), file.into()]);
+        }
+    }
+    words.splice(1..1, added);
+    words
+}
+
+/// A program of busybox, or the system's own of that name where there is no busybox.
+pub(super) fn applet(name: &str) -> Command {
+    if !Path::new(BUSYBOX).exists() {
+        return Command::new(name);
+    }
+    let mut command = Command::new(BUSYBOX);
+    command.arg(name);
+    command
+}
+
+/// A program in a session of its own, with its standard input as its terminal: Ctrl-C reaches it alone.
+pub(super) fn in_a_session(program: &Path) -> Command {
+    let mut command = applet("setsid");
+    command.arg("-c").arg(program);
+    command
+}
+
+/// A hook: a script on the medium. Its path stays inside it.
+pub(super) fn hook_path(medium: &Medium, named: &str) -> Result<PathBuf, String> {
+    let relative = Path::new(named);
+    let is_inside = relative.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+    if !is_inside || named.is_empty() {
+        return Err(format!(
+            "expected a path on the medium without / at its start and without .., found {named:?}"
+        ));
+    }
+    let path = medium.point.join(relative);
+    if path.is_file() { Ok(path) } else { Err(format!("there is no file {named:?} on the medium")) }
+}
+
+/// The exit code of a program of ours, and what is to be said where it did not end by itself.
+pub(super) fn outcome(status: ExitStatus, has_killed_for_memory: bool) -> (u8, Option<String>) {
+    use std::os::unix::process::ExitStatusExt as _;
+    match (status.code(), status.signal()) {
+        (Some(code @ 0..=2), _) => (u8::try_from(code).unwrap_or(2), None),
+        (_, Some(_)) if has_killed_for_memory => {
+            let words = "deblast was ended by the kernel: this machine's memory did not suffice";
+            (2, Some(words.to_owned()))
+        }
+        (_, Some(signal)) => (2, Some(format!("deblast was ended by signal {signal}"))),
+        (code, None) => {
+            let code = code.map_or("none".to_owned(), |code| code.to_string());
+            (2, Some(format!("deblast ended in a way that it should not (exit code {code})")))
+        }
+    }
+}
+
+/// How many programs the kernel has ended because memory ran out.
+pub(super) fn killed_for_memory() -> u64 {
+    let table = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    let line = table.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+}
