@@ -133,9 +133,13 @@ fn enter_alone_changes_no_byte() {
     let Some(case) = Case::practice() else { return };
     let Some(screen) = Screen::open(&case, (60, 18), &[]) else { return };
     screen.awaits("INFECTED");
-    (0..30).for_each(|_| drop(screen.key("Enter")));
+    for _ in 0..30 {
+        screen.key("Enter");
+    }
     screen.key("c").awaits("Nothing has been written yet");
-    (0..30).for_each(|_| drop(screen.key("Enter")));
+    for _ in 0..30 {
+        screen.key("Enter");
+    }
     std::thread::sleep(Duration::from_millis(500));
     screen.awaits("Nothing has been written yet").key("q").awaits("no byte was written");
     screen.key("Enter").key("q").awaits("Leave?").key("q");

@@ -800,6 +800,8 @@ impl App {
                     let since = since.map_or(now, |progress| progress.since);
                     running.progress = Some(Progress { what, done: *done, total: *total, since });
                 }
+                // Names are removed behind the first verification.
+                Event::StoreReady { .. } | Event::Written { .. } => running.stage = Stage::Writing,
                 Event::Target { .. } if running.stage == Stage::Writing => {
                     running.stage = Stage::Verifying;
                     running.progress = None;

@@ -101,6 +101,9 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
+        // Where there is no other screen, what is told last must not stand in the midst of this one.
+        let _ = self.0.clear();
+        let _ = execute!(std::io::stdout(), cursor::MoveTo(0, 0));
         give_back();
     }
 }

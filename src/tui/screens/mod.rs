@@ -82,7 +82,7 @@ fn header(painter: &mut Painter<'_>, area: Rect, app: &App) {
         Some(running) if running.writes && running.stage == Stage::Writing => {
             ("THE DISK IS WRITTEN: leave it on", Tone::Bad)
         }
-        Some(running) if running.stage == Stage::Verifying => ("Verifying: reading only", Tone::Good),
+        Some(running) if running.stage == Stage::Verifying => ("Verifying: leave it on", Tone::Good),
         Some(_) => ("Reading only: no byte is written", Tone::Good),
         None if !app.found => ("Reading only: no byte is written", Tone::Good),
         None => ("Nothing is being written", Tone::Good),

@@ -31,7 +31,7 @@ pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
             ("The disk is written. Leave the machine on; this takes seconds.", Tone::Bad)
         }
         Some((Stage::Verifying, _)) => {
-            ("All is written. Everything is read again from the device to verify it.", Tone::Good)
+            ("What was written is read again from the device to verify it.", Tone::Good)
         }
         Some(_) | None => ("Done.", Tone::Plain),
     };
