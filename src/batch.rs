@@ -47,6 +47,7 @@ pub fn execute(options: &Options) -> Result<u8> {
         dry_run: options.ask == Ask::DryRun,
         options: options.for_report(),
         clock: Timestamp::now,
+        stop: || false,
     };
     let plain = match options.progress {
         Progress::Auto => std::io::stderr().is_terminal(),

@@ -160,6 +160,7 @@ impl Bad {
             dry_run: false,
             options: serde_json::Value::Null,
             clock: || Timestamp::from_second(1_893_553_445).unwrap(),
+            stop: || false,
         };
         what(&Patient::with_device(Box::new(device)).unwrap(), &settings).unwrap()
     }

@@ -46,6 +46,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("shlex", &["live"]),
     ("signal_hook", &["volume"]),
     ("toml", &["live", "threat"]),
+    ("unicode_width", &["tui"]),
 ];
 
 #[test]

@@ -64,6 +64,7 @@ fn settings(store: &Path, clock: Clock) -> Settings {
         dry_run: false,
         options: serde_json::Value::Null,
         clock,
+        stop: || false,
     }
 }
 

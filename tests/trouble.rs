@@ -131,6 +131,7 @@ fn settings(store: PathBuf) -> Settings {
         dry_run: false,
         options: serde_json::Value::Null,
         clock: || Timestamp::from_second(1_893_553_445).unwrap(),
+        stop: || false,
     }
 }
 

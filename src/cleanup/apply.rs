@@ -47,6 +47,8 @@ pub struct Record<'a> {
     pub backups: bool,
     /// Puts the run's folder where it is to stay, before the first write.
     pub publish: Option<Publish<'a>>,
+    /// Whether to stop before the next file is written.
+    pub stop: fn() -> bool,
 }
 
 /// See [`Record`].
@@ -271,7 +273,7 @@ pub fn apply(
         Ok((journal, batches(plan, run.as_ref().map_or("", RunFolder::id), &quarantine)?))
     };
     let outcome = match staged() {
-        Ok((journal, batches)) => execute(patient, &batches, sink).map(|()| journal),
+        Ok((journal, batches)) => execute(patient, &batches, record.stop, sink).map(|()| journal),
         Err(error) => Err(nothing(error)),
     };
     let outcome = outcome.map_err(|failure| match failure.reached {
@@ -420,12 +422,21 @@ fn batches(plan: &Plan, run_id: &str, quarantine: &Quarantine) -> Result<Vec<Bat
 
 /// Opens the patient for writing, alone; compares every sector that will be written with what is expected there; then
 /// writes.
-fn execute(patient: &Patient, batches: &[Batch], sink: Sink<'_>) -> Result<(), Failure> {
+fn execute(patient: &Patient, batches: &[Batch], stop: fn() -> bool, sink: Sink<'_>) -> Result<(), Failure> {
     let nothing = |error: Error| Failure { error: Box::new(error), reached: Reached::Nothing, run: None };
     let mut sectors = patient.device.open_write().map_err(nothing)?;
     compare_first(sectors.as_mut(), batches).map_err(nothing)?;
     let mut attempted: Vec<Vec<&DeviceWrite>> = Vec::new();
     for batch in batches {
+        if stop() {
+            let why = Error::refused("write the disk", "it was asked to stop").path(&batch.path);
+            let reached = match take_back(sectors.as_mut(), &attempted) {
+                _ if attempted.is_empty() => Reached::Nothing,
+                Ok(()) => Reached::TakenBack,
+                Err(_) => Reached::Unfinished,
+            };
+            return Err(Failure { error: Box::new(why), reached, run: None });
+        }
         let mut count = 0;
         for group in &batch.groups {
             attempted.push(Vec::new());

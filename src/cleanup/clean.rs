@@ -75,7 +75,7 @@ pub fn clean(patient: &Patient, settings: &Settings, decide: Decide<'_>, sink: S
     let (store, disk_store) = (session.store.clone(), session.disk_store.clone());
     let put = |run: &RunFolder| disk_store.as_ref().map_or(Ok(()), |disk| disk.publish(patient, run));
     let publish: Option<Publish<'_>> = disk_store.as_ref().map(|_| &put as Publish<'_>);
-    let record = Record { store: &store, kind: RunKind::Clean, now, backups, publish };
+    let record = Record { store: &store, kind: RunKind::Clean, now, backups, publish, stop: settings.stop };
     let applied = match apply::apply(&confirmed, patient, &session.exam, &record, Quarantine::default(), sink)
     {
         Ok(applied) => applied,

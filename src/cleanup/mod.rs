@@ -71,6 +71,8 @@ pub struct Settings {
     pub options: serde_json::Value,
     /// The clock: a test's may stand still.
     pub clock: fn() -> Timestamp,
+    /// Whether to stop before the next file is written; what was written is taken back then.
+    pub stop: fn() -> bool,
 }
 
 /// What the technician is asked to say yes to.

@@ -119,7 +119,8 @@ fn carry_out(session: &Session<'_>, undo: Undo, sink: Sink<'_>) -> Result<(Confi
         Some(_) => session.room_to_take_back(plan).map_err(nothing)?.backups,
         None => false,
     };
-    let record = Record { store: &session.store, kind, now, backups, publish: None };
+    let record =
+        Record { store: &session.store, kind, now, backups, publish: None, stop: session.settings.stop };
     let applied = apply(&confirmed, session.patient, &session.exam, &record, undo.quarantine, sink)?;
     Ok((confirmed, applied))
 }

@@ -1,5 +1,7 @@
 //! Words for people who have read no manual, and text broken into lines.
 
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
 use crate::cleanup::report::InstallReport;
 use crate::cleanup::report_text::{printable, title};
 use crate::finding::{CheckName, Finding, Grade};
@@ -101,11 +103,12 @@ fn wrap_line(line: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut current = " ".repeat(indent);
     let mut is_empty = true;
-    for word in line.split_whitespace() {
+    // A no-break space holds what it stands in together.
+    for word in line.split(' ').filter(|word| !word.is_empty()) {
         let mut word = word;
         loop {
-            let used = current.chars().count() + usize::from(!is_empty);
-            let length = word.chars().count();
+            let used = current.width() + usize::from(!is_empty);
+            let length = word.width();
             if used + length <= width {
                 if !is_empty {
                     current.push(' ');
@@ -117,8 +120,7 @@ fn wrap_line(line: &str, width: usize) -> Vec<String> {
             if is_empty {
                 // Longer than a whole line.
                 let room = width.saturating_sub(used).max(1);
-                let at = word.char_indices().nth(room).map_or(word.len(), |(at, _)| at);
-                let (head, rest) = word.split_at(at);
+                let (head, rest) = split(word, room);
                 current.push_str(head);
                 word = rest;
             }
@@ -130,9 +132,44 @@ fn wrap_line(line: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Splits a text before the column that it may not reach; the first character goes in any case.
+fn split(text: &str, room: usize) -> (&str, &str) {
+    let mut used = 0;
+    let past = text.char_indices().skip(1).find(|(at, _)| {
+        used = text.get(..*at).unwrap_or_default().width();
+        let next = text.get(*at..).and_then(|rest| rest.chars().next()).and_then(|c| c.width()).unwrap_or(0);
+        used + next > room
+    });
+    text.split_at(past.map_or(text.len(), |(at, _)| at))
+}
+
+/// A text in at most `width` columns; where something is cut, its last column is the mark.
+pub(super) fn fit(text: &str, width: usize, mark: char) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    match width {
+        0 => String::new(),
+        1 => mark.to_string(),
+        _ => {
+            let (head, _) = split(text, width - 1);
+            let head = if head.width() < width { head } else { "" };
+            format!("{head}{mark}")
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_cut_has_a_mark() {
+        assert_eq!(fit("abcdef", 6, '~'), "abcdef");
+        assert_eq!(fit("abcdef", 5, '~'), "abcd~");
+        assert_eq!(fit("\u{6f22}\u{5b57}\u{6f22}", 4, '~'), "\u{6f22}~");
+        assert_eq!(wrap("\u{6f22}\u{5b57}\u{6f22}\u{5b57}\u{6f22}", 8).len(), 2);
+    }
 
     #[test]
     fn nothing_is_lost_and_nothing_too_long() {

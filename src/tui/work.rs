@@ -1,6 +1,8 @@
 //! What a guided run does to disks, one job at a time, and where its reports go. Asks and shows nothing itself.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 
@@ -11,18 +13,29 @@ use crate::cleanup::report_files::ReportFiles;
 use crate::cleanup::shown::{Proposal, name_of};
 use crate::cleanup::undo::Only;
 use crate::cleanup::{
-    KeptRun, ListedRun, Question, Settings, Treated, Which, clean, keep_report, look, run_on, undo,
+    Decide, KeptRun, ListedRun, Question, Settings, Treated, Which, clean, keep_report, look, run_on, undo,
 };
 use crate::cli::{Options, Task};
 use crate::error::Result;
-use crate::event::Sink;
+use crate::event::{Event, Sink};
 use crate::finding::Outcome;
 use crate::policy::Policy;
 use crate::store::Store;
 use crate::threat::Signatures;
 
+/// Whether the run under way is asked to stop before the next file.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Has the run under way stop before the next file is written, or no more.
+pub(super) fn ask_to_stop(stop: bool) {
+    STOP.store(stop, Ordering::SeqCst);
+}
+
 /// Answers a proposal: true is yes.
 pub(super) type Answer<'a> = &'a mut dyn FnMut(&Proposal) -> bool;
+
+/// One way to treat a patient.
+type Treat<'a> = dyn FnMut(&Patient, &Settings, Decide<'_>, Sink<'_>) -> Result<Treated> + 'a;
 
 /// The whole of a guided run.
 pub(super) struct Work {
@@ -77,6 +90,7 @@ impl Work {
             dry_run: false,
             options: serde_json::Value::Null,
             clock: Timestamp::now,
+            stop: || STOP.load(Ordering::SeqCst),
         };
         Ok(Self { options, settings })
     }
@@ -123,11 +137,12 @@ impl Work {
     /// The files for the report cannot be made.
     pub(super) fn look(&mut self, target: &Path, sink: Sink<'_>) -> Result<(Done, Vec<ListedRun>)> {
         let mut runs = Vec::new();
-        let done = self.job(Task::Scan, target, &mut |patient, settings, _| {
-            let (treated, listed) = look(patient, settings, sink)?;
-            runs = listed;
-            Ok(treated)
-        })?;
+        let done =
+            self.job(Task::Scan, target, &mut |_| false, sink, &mut |patient, settings, _, sink| {
+                let (treated, listed) = look(patient, settings, sink)?;
+                runs = listed;
+                Ok(treated)
+            })?;
         Ok((done, runs))
     }
 
@@ -136,9 +151,7 @@ impl Work {
     /// # Errors
     /// The files for the report cannot be made.
     pub(super) fn clean(&mut self, target: &Path, answer: Answer<'_>, sink: Sink<'_>) -> Result<Done> {
-        self.job(Task::Clean, target, &mut |patient, settings, answered| {
-            clean(patient, settings, &mut asking(patient, answer, answered), sink)
-        })
+        self.job(Task::Clean, target, answer, sink, &mut clean)
     }
 
     /// Takes a run back, or a part of it.
@@ -153,12 +166,10 @@ impl Work {
         sink: Sink<'_>,
     ) -> Result<Done> {
         let which = Which::Run(id.to_owned());
-        self.job(Task::Undo { which: which.clone(), only }, target, &mut |patient, settings, answered| {
+        let task = Task::Undo { which: which.clone(), only };
+        self.job(task, target, answer, sink, &mut |patient, settings, decide, sink| {
             patient.device.refuse_read_only()?;
-            let mut treated =
-                undo(patient, settings, (&which, only), &mut asking(patient, answer, answered), sink)?;
-            treated.target.remarks.extend(answered.warning.take().map(str::to_owned));
-            Ok(treated)
+            undo(patient, settings, (&which, only), decide, sink)
         })
     }
 
@@ -172,45 +183,48 @@ impl Work {
         Ok(files.paths().map(Path::to_owned).collect())
     }
 
+    /// Does one thing to one disk: with its questions put as proposals, its landmarks told, and its report kept.
     fn job(
         &mut self,
         task: Task,
         target: &Path,
-        treat: &mut dyn FnMut(&Patient, &Settings, &mut Answered) -> Result<Treated>,
+        answer: Answer<'_>,
+        sink: Sink<'_>,
+        treat: &mut Treat<'_>,
     ) -> Result<Done> {
         // Made before a disk is touched.
         let files =
             self.options.report_dir.as_deref().map(|folder| ReportFiles::create(folder, Timestamp::now()));
         let files = files.transpose()?;
-        let mut landmarks = Landmarks::open(self.options.landmarks.as_deref())?;
+        let landmarks = RefCell::new(Landmarks::open(self.options.landmarks.as_deref())?);
+        let mut sink = |event: Event| {
+            landmarks.borrow_mut().note(&event);
+            sink(event);
+        };
+        let is_undo = matches!(task, Task::Undo { .. });
         self.settings.options = self.options.job(task).for_report();
         let (settings, mut answered) = (&self.settings, Answered::default());
-        let (report, runs) =
-            run_on(&[target.to_owned()], settings, Machine::of_firmware(), &mut |patient| {
-                treat(patient, settings, &mut answered)
-            })?;
-        landmarks.verdicts(&report);
+        let machine = Machine::of_firmware();
+        let (report, runs) = run_on(&[target.to_owned()], settings, machine, &mut |patient| {
+            let disk = name_of(patient);
+            let mut decide = |question: &Question<'_>| {
+                let proposal = Proposal::of(&disk, question);
+                landmarks.borrow_mut().asking();
+                let yes = answer(&proposal);
+                answered.yes |= yes;
+                answered.no |= !yes;
+                answered.warning = proposal.warning.filter(|_| yes);
+                yes
+            };
+            let mut treated = treat(patient, settings, &mut decide, &mut sink)?;
+            treated.target.remarks.extend(answered.warning.filter(|_| is_undo).map(str::to_owned));
+            Ok(treated)
+        })?;
+        landmarks.borrow_mut().verdicts(&report);
         let wrote = answered.yes
             || !runs.is_empty()
             || report.changes.iter().any(|change| change.outcome != Outcome::Planned);
         Ok(keep(report, &runs, files, answered.no && !wrote))
-    }
-}
-
-/// Puts a question as a proposal about this patient, and notes the answer.
-fn asking<'a>(
-    patient: &Patient,
-    answer: &'a mut dyn FnMut(&Proposal) -> bool,
-    answered: &'a mut Answered,
-) -> impl FnMut(&Question<'_>) -> bool + use<'a> {
-    let disk = name_of(patient);
-    move |question| {
-        let proposal = Proposal::of(&disk, question);
-        let yes = answer(&proposal);
-        answered.yes |= yes;
-        answered.no |= !yes;
-        answered.warning = proposal.warning.filter(|_| yes);
-        yes
     }
 }
 

@@ -1,0 +1,196 @@
+//! What messages make of the state, and which effects come out.
+
+use std::path::PathBuf;
+
+use crate::cleanup::shown::Kind;
+use crate::cleanup::undo::Only;
+use crate::policy::{Dcom, Policy};
+use crate::tui::app::{Effect, Job, News, Overlay, Screen, Stage};
+use crate::tui::fixture::{Played, RUN, done, proposal, run};
+use crate::tui::keys::Press;
+
+fn clean() -> Effect {
+    Effect::Start(Job::Clean(PathBuf::from("/dev/sda"), Policy::default()))
+}
+
+#[test]
+fn two_keys_from_the_look_to_the_clean() {
+    let mut played = Played::seen(false);
+    played.keys("c");
+    assert_eq!((played.effects.as_slice(), played.app.screen), (&[clean()][..], Screen::Plan));
+    played.hear(News::Asked(Box::new(proposal(Kind::Clean))));
+    played.keys("y");
+    assert_eq!(played.effects[1..], [Effect::Answer(true)]);
+    assert_eq!((played.app.screen, played.app.step()), (Screen::Work, 3));
+    let played = Played::verifying();
+    assert_eq!(played.app.step(), 4);
+    let played = Played::cleaned();
+    assert_eq!((played.app.screen, played.app.step(), played.app.exit_code()), (Screen::Report, 5, 2));
+}
+
+/// Whatever is pressed but `y`, from whichever screen, nothing is answered with yes.
+#[test]
+fn only_y_is_yes() {
+    let others = (' '..='~').filter(|c| *c != 'y').map(Press::Char);
+    let named =
+        [Press::Enter, Press::Tab, Press::Down, Press::Right, Press::End, Press::PageDown, Press::Backspace];
+    for press in others.chain(named).chain((1..=12).map(Press::F)) {
+        let mut played = Played::asked();
+        played.press(press);
+        played.press(Press::Enter);
+        assert!(!played.effects.contains(&Effect::Answer(true)), "{press:?}");
+    }
+    let mut played = Played::asked();
+    (0..100).for_each(|_| played.press(Press::Enter));
+    assert_eq!(played.effects, [clean()]);
+    assert_eq!(played.app.screen, Screen::Plan);
+    // Nor before there is a plan.
+    let mut played = Played::seen(false);
+    played.keys("cyyy");
+    assert_eq!(played.effects, [clean()]);
+}
+
+#[test]
+fn a_session_is_given_up_for_its_word_alone() {
+    for (word, goes) in
+        [("discard", true), ("", false), ("y", false), ("Discard", false), ("discardx", false)]
+    {
+        let mut played = Played::seen(false);
+        played.keys("c");
+        let mut asked = proposal(Kind::Clean);
+        asked.discards = true;
+        played.hear(News::Asked(Box::new(asked)));
+        played.keys("y");
+        assert_eq!(played.app.overlay, Some(Overlay::Word(String::new())));
+        played.keys(word);
+        played.press(Press::Enter);
+        assert_eq!(played.effects.contains(&Effect::Answer(true)), goes, "{word:?}");
+        assert_eq!(played.app.overlay, None);
+    }
+}
+
+#[test]
+fn leaving_a_plan_answers_no_and_says_so() {
+    for press in [Press::Char('q'), Press::Esc] {
+        let mut played = Played::asked();
+        played.press(press);
+        assert_eq!(played.effects, [clean(), Effect::Answer(false)]);
+        assert!(
+            matches!(&played.app.overlay, Some(Overlay::Note(words)) if words.contains("no byte was written"))
+        );
+        let mut declined = done("found");
+        declined.declined = true;
+        played.hear(News::Ended(Box::new(declined)));
+        assert_eq!(played.app.screen, Screen::Disks);
+    }
+    // Left before it was there: the answer is no when it comes.
+    let mut played = Played::seen(false);
+    played.keys("cq");
+    played.hear(News::Asked(Box::new(proposal(Kind::Clean))));
+    assert_eq!(played.effects, [clean(), Effect::Answer(false)]);
+    assert_eq!((played.app.screen, played.app.running.is_none()), (Screen::Disks, true));
+}
+
+#[test]
+fn switches_make_a_new_plan() {
+    let mut played = Played::asked();
+    played.keys("s");
+    assert_eq!(played.effects[1..], [Effect::Answer(false)]);
+    played.press(Press::Right);
+    played.press(Press::Right);
+    assert_eq!(played.app.policy.dcom, Dcom::Leave);
+    // The declined plan ends while the switches are shown: that changes nothing.
+    let mut declined = done("found");
+    declined.declined = true;
+    played.hear(News::Ended(Box::new(declined)));
+    assert_eq!(played.app.screen, Screen::Switches);
+    played.keys("q");
+    let policy = Policy { dcom: Dcom::Leave, ..Policy::default() };
+    assert_eq!(played.effects.last(), Some(&Effect::Start(Job::Clean(PathBuf::from("/dev/sda"), policy))));
+    assert_eq!(played.app.screen, Screen::Plan);
+}
+
+#[test]
+fn while_it_writes_q_asks() {
+    let mut played = Played::writing();
+    played.keys("q");
+    assert_eq!(played.app.overlay, Some(Overlay::Stop));
+    played.press(Press::Enter);
+    assert_eq!((&played.app.overlay, played.effects.contains(&Effect::Stop)), (&None, false));
+    played.keys("qs");
+    assert!(played.effects.contains(&Effect::Stop));
+    assert!(!played.effects.contains(&Effect::Leave));
+    // What is being verified is not stopped any more.
+    let mut played = Played::verifying();
+    played.keys("qs");
+    assert!(!played.effects.contains(&Effect::Stop));
+    let mut played = Played::writing();
+    played.keys("qqqqqq");
+    assert!(!played.effects.contains(&Effect::Leave));
+}
+
+#[test]
+fn leaving_takes_two_keys() {
+    let mut played = Played::seen(false);
+    played.keys("q");
+    played.press(Press::Enter);
+    assert_eq!(played.effects, []);
+    played.keys("qq");
+    assert_eq!(played.effects, [Effect::Leave]);
+}
+
+#[test]
+fn a_run_that_was_cut_comes_first() {
+    let mut played = Played::seen(true);
+    assert!(matches!(&played.app.overlay, Some(Overlay::Note(words)) if words.contains(RUN)));
+    assert_eq!(played.app.exit_code(), 2);
+    played.press(Press::Enter);
+    played.keys("u");
+    played.press(Press::Enter);
+    let undo = Effect::Start(Job::Undo(PathBuf::from("/dev/sda"), RUN.to_owned(), Only::All));
+    assert_eq!(played.effects, [undo]);
+}
+
+#[test]
+fn an_undo_offers_the_protection_first() {
+    let mut played = Played::cleaned();
+    played.keys("u");
+    // The runs were listed before this clean: the disk is read anew.
+    let look = Effect::Start(Job::Look(0, PathBuf::from("/dev/sda")));
+    assert_eq!((played.effects.last(), played.app.screen), (Some(&look), Screen::Runs));
+    played.hear(News::Looking(0));
+    played.hear(News::Looked(0, Box::new(done("cleaned")), vec![run(false)]));
+    played.press(Press::Enter);
+    assert_eq!(played.app.screen, Screen::Parts);
+    played.press(Press::Enter);
+    let undo = Effect::Start(Job::Undo(PathBuf::from("/dev/sda"), RUN.to_owned(), Only::Protection));
+    assert_eq!(played.effects.last(), Some(&undo));
+}
+
+#[test]
+fn a_worker_that_is_gone_is_a_failure() {
+    let mut played = Played::writing();
+    played.hear(News::Gone);
+    assert!(matches!(&played.app.overlay, Some(Overlay::Note(words)) if words.contains("taken back first")));
+    assert_eq!(played.app.exit_code(), 2);
+    let mut played = Played::asked();
+    played.hear(News::Failed("the stick is full".to_owned()));
+    assert!(matches!(&played.app.overlay, Some(Overlay::Note(words)) if words.contains("the stick is full")));
+    assert!(played.app.running.is_none());
+}
+
+#[test]
+fn keys_do_what_the_footer_says_and_nothing_else() {
+    // While a disk is looked at, no clean begins.
+    let mut played = Played::seen(false);
+    played.hear(News::Looking(1));
+    played.keys("cup");
+    assert_eq!((played.effects.as_slice(), played.app.screen), (&[][..], Screen::Disks));
+    assert_eq!(played.app.running.as_ref().map(|running| running.stage), Some(Stage::Reading));
+    // Digits double the function keys.
+    for press in [Press::Char('2'), Press::F(2)] {
+        let mut played = Played::seen(false);
+        played.press(press);
+        assert_eq!(played.effects, [clean()]);
+    }
+}

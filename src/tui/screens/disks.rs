@@ -1,0 +1,111 @@
+//! Find and Inspect: the disks, each with its verdict, and what is known of the chosen one.
+//!
+//! ```text
+//! ── Disks ──────────────────────────────────────────────────────────
+//! > [!] /dev/sda (37 GiB, ST340014A)  INFECTED
+//!   [.] /dev/sdb  looking: reading the file table 40 %
+//! ── /dev/sda (37 GiB, ST340014A) ───────────────────────────────────
+//! INFECTED: a worm, or what starts it, is on the disk
+//! Microsoft Windows XP Service Pack 1 in \WINDOWS, computer FRONTDESK
+//! [!] worm's file: msblast.exe is ...
+//! ```
+
+use ratatui::layout::Rect;
+
+use crate::cleanup::report_text::{headline, human_size, printable};
+use crate::finding::Grade;
+use crate::tui::app::{App, DiskView, Progress};
+use crate::tui::screens::pane::{Painter, Row, row, toned, two};
+use crate::tui::text::{check_title, install_name};
+use crate::tui::theme::{Tone, grade_mark, mark};
+
+pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
+    if app.disks.is_empty() {
+        let area = painter.rule(area, "Disks");
+        app.reach.none();
+        let words = match app.found {
+            false => "Looking which disks are attached ...",
+            true => {
+                "No disk is attached but those that this machine uses. Connect one and press f. A controller that this \
+                 system has no driver for shows no disk either: try the compatible (IDE) setting of the machine's setup."
+            }
+        };
+        painter.text(area, &[row(words)], 0, None);
+        return;
+    }
+    let (list, detail) = two(area, app.disks.len());
+    let list = painter.rule(list, "Disks");
+    let rows: Vec<Row> = app.disks.iter().enumerate().map(|(index, disk)| line(app, index, disk)).collect();
+    painter.list(list, &rows, app.disk);
+    let Some(disk) = app.disk() else { return };
+    let detail = painter.rule(detail, &disk.name());
+    painter.text(detail, &about(disk), app.scroll, Some(&app.reach));
+}
+
+fn line(app: &App, index: usize, disk: &DiskView) -> Row {
+    let looking = app.running.as_ref().filter(|running| running.disk == index);
+    if let Some(running) = looking {
+        let how =
+            running.progress.as_ref().map(|progress| format!(": {}", percent(progress))).unwrap_or_default();
+        return row(format!("[.] {}  looking{how}", disk.name()));
+    }
+    match disk.report() {
+        None => toned(Tone::Dim, format!("[ ] {}  waits", disk.name())),
+        Some(report) => {
+            let (glyph, tone) = mark(report.verdict);
+            toned(tone, format!("{glyph} {}  {}", disk.name(), headline(report).word))
+        }
+    }
+}
+
+/// How far, in words.
+pub(super) fn percent(progress: &Progress) -> String {
+    let percent = progress.done.saturating_mul(100) / progress.total.max(1);
+    format!("{} {percent} % of {}", progress.what, human_size(progress.total))
+}
+
+/// What is known of a disk, the worst first.
+fn about(disk: &DiskView) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let Some((report, target)) = disk.report().zip(disk.target()) else {
+        rows.push(row("Not looked at yet. This only reads: no byte of the disk is written."));
+        return rows;
+    };
+    let head = headline(report);
+    let (_, tone) = mark(report.verdict);
+    rows.push(toned(tone, format!("{}: {}", head.word, printable(&head.sentence))));
+    if let Some(now) = &head.now {
+        rows.push(toned(tone, format!("The disk now: {}", printable(now))));
+    }
+    if let Some(run) = disk.unfinished() {
+        rows.push(toned(Tone::Bad, format!("The run {} was cut: take it back first (u).", run.id)));
+    }
+    rows.extend(target.note.iter().map(|note| toned(Tone::Caution, printable(note))));
+    for install in &target.installs {
+        let (glyph, tone) = mark(install.verdict);
+        rows.push(row(""));
+        rows.push(toned(tone, format!("{glyph} {}: {}", install_name(install), install.verdict)));
+        rows.extend(
+            install.problems.iter().map(|words| toned(Tone::Caution, format!("  {}", printable(words)))),
+        );
+        rows.extend(install.volume.state.iter().map(|words| row(format!("  {}", printable(words)))));
+        for finding in install.findings.iter().filter(|finding| finding.grade != Grade::Information) {
+            let (glyph, tone) = grade_mark(finding.grade);
+            let what = printable(&finding.what);
+            rows.push(toned(
+                tone,
+                format!("  {glyph} {}: {}: {what}", finding.grade, check_title(finding.check)),
+            ));
+            rows.push(row(format!("      {}", printable(&finding.place))));
+        }
+    }
+    rows.extend(target.remarks.iter().map(|words| row(printable(words))));
+    if let Some(done) = &disk.done {
+        rows.extend(
+            done.troubles
+                .iter()
+                .map(|words| toned(Tone::Bad, format!("NOT WRITTEN DOWN: {}", printable(words)))),
+        );
+    }
+    rows
+}

@@ -1,0 +1,78 @@
+//! Help: what the screen below does and does not do, and all keys.
+//!
+//! ```text
+//! ── Help ───────────────────────────────────────────────────────────
+//! This screen reads; it writes nothing ...
+//! y                say yes to the plan that is shown; no other key does
+//! ...
+//! ```
+
+use ratatui::layout::Rect;
+
+use crate::tui::app::{App, Screen};
+use crate::tui::keys::KEYS;
+use crate::tui::screens::pane::{Painter, Row, row, toned};
+use crate::tui::theme::Tone;
+
+pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App, from: usize) {
+    super::clear(painter, area);
+    let inner = painter.rule(area, "Help");
+    let (does, does_not) = about(app.screen);
+    let mut rows = vec![row(does), row(does_not)];
+    // Where it is wide, two bindings a line; else only those of this screen, so that all of it is in sight.
+    let offers = app.offers();
+    let lines: Vec<String> = KEYS
+        .iter()
+        .filter(|binding| area.width >= 100 || offers.contains(&binding.action))
+        .map(|binding| format!("{:<17}{}", binding.shown, binding.help))
+        .collect();
+    if area.width >= 100 {
+        let half = lines.len().div_ceil(2);
+        let (left, right) = lines.split_at(half);
+        let column = usize::from(area.width) / 2;
+        rows.push(row(""));
+        for (index, line) in left.iter().enumerate() {
+            let other = right.get(index).map(String::as_str).unwrap_or_default();
+            let gap = column.saturating_sub(line.chars().count()).max(2);
+            rows.push(Row::kept(format!("{line}{}{other}", " ".repeat(gap))));
+        }
+    } else {
+        rows.push(toned(Tone::Strong, "Keys of this screen"));
+        rows.extend(lines.into_iter().map(Row::kept));
+    }
+    painter.text(inner, &rows, from, Some(&app.reach));
+}
+
+/// What a screen does, and what it does not.
+fn about(screen: Screen) -> (&'static str, &'static str) {
+    match screen {
+        Screen::Disks => (
+            "This screen finds disks and looks at each.",
+            "It only reads: nothing is mounted, no byte is written.",
+        ),
+        Screen::Findings => {
+            ("This screen explains what was found.", "It only shows what was read; nothing is written.")
+        }
+        Screen::Plan => (
+            "This screen shows all that would be written, and asks.",
+            "Nothing is written before y; Enter does nothing here.",
+        ),
+        Screen::Work => (
+            "The plan is carried out and then read again to verify it.",
+            "It can be stopped between two files; what was written is taken back then.",
+        ),
+        Screen::Report => (
+            "This screen tells how it ended and what to do next.",
+            "It writes nothing but the report, where w says.",
+        ),
+        Screen::Runs | Screen::Parts => (
+            "Takes an earlier run back, or a part of it.",
+            "Nothing is written before the plan was shown and answered with y.",
+        ),
+        Screen::Switches => ("Decides how the next clean is done.", "It changes the plan, no disk."),
+        Screen::Log => (
+            "All that has happened since the start.",
+            "It is shown only; reports and records are what lasts.",
+        ),
+    }
+}

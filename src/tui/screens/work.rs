@@ -1,0 +1,64 @@
+//! Clean and Verify: what is done, how far it is, and the log as it grows.
+//!
+//! ```text
+//! ── Cleaning /dev/sda ──────────────────────────────────────────────
+//! The disk is written: leave the machine on.
+//! [########............] reading the file table 40 % of 37 GiB
+//! 12 MiB a second, about 2 min left
+//! ── Log ────────────────────────────────────────────────────────────
+//! the record is safe in ...
+//! ```
+
+use std::time::Duration;
+
+use ratatui::layout::Rect;
+
+use crate::cleanup::report_text::human_size;
+use crate::tui::app::{App, Progress, Stage};
+use crate::tui::screens::disks::percent;
+use crate::tui::screens::pane::{Painter, below, row, toned, top};
+use crate::tui::theme::Tone;
+
+pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
+    let name = app.disk().map(|disk| disk.name()).unwrap_or_default();
+    let inner = painter.rule(area, &name);
+    let stage = app.running.as_ref().map(|running| (running.stage, running.stopping));
+    let (words, tone) = match stage {
+        Some((Stage::Writing, true)) => {
+            ("It stops before the next file; what was written is taken back.", Tone::Caution)
+        }
+        Some((Stage::Writing, false)) => {
+            ("The disk is written. Leave the machine on; this takes seconds.", Tone::Bad)
+        }
+        Some((Stage::Verifying, _)) => {
+            ("What was written is read again from the device to verify it.", Tone::Good)
+        }
+        Some(_) | None => ("Done.", Tone::Plain),
+    };
+    let mut rows = vec![toned(tone, words)];
+    if let Some(progress) = app.running.as_ref().and_then(|running| running.progress.as_ref()) {
+        let width = usize::from(area.width).min(50);
+        rows.push(row(painter.theme.bar(progress.done, progress.total, width)));
+        rows.push(row(percent(progress)));
+        rows.extend(left(progress, app.now).map(row));
+    }
+    painter.text(top(inner, 5), &rows, 0, None);
+    let log = painter.rule(below(inner, 5), "Log");
+    let lines: Vec<_> = app.log.iter().map(|line| row(line.clone())).collect();
+    // The newest line is the one that is looked for.
+    let all: usize = lines.len() * 4;
+    painter.text(log, &lines, all, Some(&app.reach));
+}
+
+/// How fast, and how long still; none before that can be told.
+pub(super) fn left(progress: &Progress, now: Duration) -> Option<String> {
+    let passed = now.saturating_sub(progress.since).as_secs();
+    let rate = progress.done.checked_div(passed).filter(|rate| passed >= 2 && *rate > 0)?;
+    let seconds = progress.total.saturating_sub(progress.done) / rate;
+    let time = match seconds {
+        0..60 => format!("{seconds} s"),
+        60..5400 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h", seconds.div_ceil(3600)),
+    };
+    Some(format!("{} a second, about {time} left", human_size(rate)))
+}

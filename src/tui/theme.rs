@@ -1,0 +1,86 @@
+//! How things look: with or without colour, with or without box drawing. Nothing is told by colour alone.
+
+use ratatui::style::{Color, Modifier, Style};
+
+use crate::cleanup::verdict::Verdict;
+use crate::finding::Grade;
+
+/// What a text is, for its colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Tone {
+    #[default]
+    Plain,
+    Strong,
+    Good,
+    Caution,
+    Bad,
+    Dim,
+}
+
+/// What the terminal can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Theme {
+    /// Box drawing and the like.
+    pub(super) unicode: bool,
+    /// Colours.
+    pub(super) colour: bool,
+}
+
+impl Theme {
+    pub(super) fn style(self, tone: Tone) -> Style {
+        let style = Style::new();
+        let bold = style.add_modifier(Modifier::BOLD);
+        match (tone, self.colour) {
+            (Tone::Plain, _) | (Tone::Dim, false) => style,
+            (Tone::Strong, _) | (_, false) => bold,
+            (Tone::Good, true) => bold.fg(Color::Green),
+            (Tone::Caution, true) => bold.fg(Color::Yellow),
+            (Tone::Bad, true) => bold.fg(Color::Red),
+            (Tone::Dim, true) => style.fg(Color::Cyan),
+        }
+    }
+
+    pub(super) fn chosen(self) -> Style {
+        Style::new().add_modifier(Modifier::REVERSED)
+    }
+
+    pub(super) fn line(self) -> &'static str {
+        if self.unicode { "─" } else { "-" }
+    }
+
+    /// Marks a text that is cut.
+    pub(super) fn cut(self) -> char {
+        // What the fonts of the Linux console have.
+        if self.unicode { '»' } else { '>' }
+    }
+
+    /// A bar of this many columns.
+    pub(super) fn bar(self, done: u64, total: u64, width: usize) -> String {
+        let cells = width.saturating_sub(2).max(1);
+        let full = usize::try_from(u128::from(done.min(total)) * cells as u128 / u128::from(total.max(1)));
+        let full = full.unwrap_or(cells).min(cells);
+        let (on, off) = if self.unicode { ("█", "░") } else { ("#", ".") };
+        format!("[{}{}]", on.repeat(full), off.repeat(cells - full))
+    }
+}
+
+/// A verdict's mark.
+pub(super) fn mark(verdict: Verdict) -> (&'static str, Tone) {
+    match verdict {
+        Verdict::Clean | Verdict::Cleaned => ("[+]", Tone::Good),
+        Verdict::Exposed => ("[~]", Tone::Caution),
+        Verdict::Infected => ("[!]", Tone::Bad),
+        Verdict::Undetermined => ("[?]", Tone::Caution),
+        Verdict::Failed => ("[X]", Tone::Bad),
+    }
+}
+
+/// A grade's mark.
+pub(super) fn grade_mark(grade: Grade) -> (&'static str, Tone) {
+    match grade {
+        Grade::Confirmed => ("[!]", Tone::Bad),
+        Grade::Probable => ("[!]", Tone::Caution),
+        Grade::Suspect => ("[?]", Tone::Caution),
+        Grade::Information => ("[i]", Tone::Dim),
+    }
+}
