@@ -40,7 +40,8 @@
 //! - [`cleanup`]: the path, one file a step. Knows no worm by name.
 //! - [`checks`]: what is asked of an install, one file a check.
 //! - [`windows`], [`threat`], [`store`]: a Windows seen from outside; what worms look like; the record of a run.
-//! - [`disk`], [`volume`], [`hive`]: formats on the disk. Know neither Windows' meaning nor worms.
+//! - [`disk`], [`volume`], [`hive`]: formats on the disk. Know neither Windows' meaning nor worms. [`memory`]: what this
+//!   machine has for them.
 //! - [`finding`], [`change`], [`policy`], [`event`], [`path`], [`digest`], [`error`]: plain data.
 // Front ends use cleanup; below it stand the layers of the table in tests/layers.rs.
 
@@ -57,6 +58,7 @@ pub mod event;
 pub mod finding;
 pub mod hive;
 pub mod live;
+pub mod memory;
 pub mod path;
 pub mod policy;
 pub mod store;

@@ -19,7 +19,7 @@ const LAYERS: &[(u8, &[&str])] = &[
     (4, &["cleanup"]),
     (3, &["checks"]),
     (2, &["windows", "threat", "store"]),
-    (1, &["disk", "volume", "hive"]),
+    (1, &["disk", "volume", "hive", "memory"]),
     (0, &["finding", "change", "policy", "event", "path", "digest", "error"]),
 ];
 

@@ -9,11 +9,13 @@ use jiff::Timestamp;
 
 use crate::change::{Change, FileId, hex_bytes};
 use crate::cleanup::discover::Patient;
+use crate::cleanup::hive_file;
 use crate::cleanup::inspect::{Exam, Opened};
 use crate::cleanup::plan::{Action, ActionKind, ConfirmedPlan, Content, Plan};
 use crate::cleanup::remove_now::Unlink;
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
+use crate::memory;
 use crate::store::journal::{
     Header, Journal, OpenJournal, RecordedChange, RunKind, SCHEMA, StoredFile, TouchedFile, UnlinkedFile,
 };
@@ -136,6 +138,35 @@ pub fn store_needs(plan: &Plan, patient: &Patient, exam: &Exam) -> Result<(u64, 
     Ok((without, without + backups))
 }
 
+/// Refuses a plan for whose carrying out and verifying the machine has too little memory.
+///
+/// # Errors
+/// There is less, with both figures.
+pub fn refuse_lack(plan: &Plan) -> Result<()> {
+    let length =
+        |content: &Content, length: u64| if matches!(content, Content::Bytes(_)) { length } else { 0 };
+    let writes = || plan.actions.iter().flat_map(|action| &action.writes);
+    // What is written and what it replaces.
+    let written: u64 = writes().map(|write| 2 * write.length).sum();
+    // As a journal's text, in hex: the intents, the text, the zeros that make room for it, what is read back.
+    let told: u64 = writes()
+        .map(|write| 7 * (length(&write.before, write.length) + length(&write.after, write.length)))
+        .sum();
+    let inert = plan.actions.iter().filter(|action| matches!(action.kind, ActionKind::MakeInert));
+    let unlinked = plan.unlinks.iter().filter(|unlink| unlink.keeps_bytes);
+    let kept = inert.map(|action| action.extents.size).chain(unlinked.map(|unlink| unlink.file.digests.size));
+    // All that goes to the quarantine, and of one file at a time what is encoded, read back and decoded.
+    let (kept, largest) =
+        kept.fold((0, 0), |(sum, largest): (u64, u64), size| (sum + size, largest.max(size)));
+    let read_again = plan.actions.iter().map(|action| match action.kind {
+        ActionKind::Discard => 0,
+        _ => hive_file::memory_for(action.extents.size),
+    });
+    let needed =
+        (kept + (3 * largest).max(told).max(written) + memory::LEAST).max(read_again.max().unwrap_or(0));
+    memory::refuse_lack("carry out the plan", needed)
+}
+
 fn header(plan: &Plan, patient: &Patient, run_id: &str, kind: RunKind, now: Timestamp) -> Header {
     let touched = |(_, action): (usize, &Action)| TouchedFile {
         volume: action.volume,
@@ -218,6 +249,7 @@ pub fn apply(
     if let Some(why) = exam.forbidden().or_else(|| asleep(plan, exam)) {
         return Err(nothing(Error::refused("write the disk", why).device(&patient.disk.path)));
     }
+    refuse_lack(plan).map_err(nothing)?;
     prove(plan, exam, sink).map_err(nothing)?;
     let run = match plan.journalled().next().is_some() || !plan.unlinks.is_empty() {
         true => Some(record.store.begin(record.now).map_err(nothing)?),

@@ -1,14 +1,17 @@
 //! A hive of the patient as it will be once its transaction log is replayed: what every step reads, and what apply makes
 //! of it on the disk.
 
+use crate::change::HiveRole;
 use crate::cleanup::inspect::MAX_HIVE;
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
 use crate::hive::log::{Log, replay, replay_script};
 use crate::hive::script::Group;
 use crate::hive::{BASE_BLOCK, Hive};
+use crate::memory;
 use crate::path::WinPath;
 use crate::volume::{FileFacts, FileSystem};
+use crate::windows::install::config_hive;
 
 /// A hive, read.
 pub struct HiveFile {
@@ -34,11 +37,32 @@ pub fn find_log(volume: &dyn FileSystem, hive: &WinPath) -> Result<Option<FileFa
     volume.find(&WinPath::new(&format!("{}.LOG", hive.as_str())))
 }
 
+/// Memory for a hive's file of this size, to be read, edited or taken back: one copy of it, what the checker, the proof by trees
+/// and the list of free cells keep (measured: a twentieth), and what the program takes beside it.
+pub fn memory_for(size: u64) -> u64 {
+    size.saturating_add(size / 8).saturating_add(memory::LEAST)
+}
+
+/// Refuses a hive for which the machine has too little memory, be it to be read or to be cleaned: so that what was begun can be
+/// ended. The kernel would end the program in the middle of it.
+///
+/// # Errors
+/// There is less, with both figures.
+pub fn refuse_lack(facts: &FileFacts) -> Result<()> {
+    // The second reader takes SYSTEM.ALT for a hive only as a copy.
+    let copies =
+        1 + u64::from(config_hive(&facts.path).is_some_and(|(_, role)| role == HiveRole::SystemAlternate));
+    let needed = memory_for(facts.size.saturating_mul(copies));
+    memory::refuse_lack("read the hive and clean it", needed).map_err(|error| error.path(&facts.path))
+}
+
 /// Reads a hive; one that is dirty as its log completes it.
 ///
 /// # Errors
-/// The file cannot be read or is no hive; it is dirty, and no log that applies to it lies beside it.
+/// The file cannot be read or is no hive; it is dirty, and no log that applies to it lies beside it; the machine has too little
+/// memory.
 pub fn read(volume: &dyn FileSystem, facts: &FileFacts) -> Result<HiveFile> {
+    refuse_lack(facts)?;
     let bytes = volume.read(facts.id, MAX_HIVE).map_err(|e| e.path(&facts.path))?;
     let sha256 = Sha256::of(&bytes);
     let (hive, replayed) = settle(volume, &facts.path, bytes)?;

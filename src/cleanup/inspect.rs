@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
 use crate::finding::Finding;
 use crate::hive::check::Problem;
+use crate::memory;
 use crate::path::{RegPath, WinPath, same_name};
 use crate::volume::{
     Device as _, FileFacts, FileSystem, RawDevice, ReadAt, Recognised, Scan, Window, open_volume, recognise,
@@ -34,6 +35,9 @@ pub(super) const SCAN_AGAIN: &str = "scan again after that";
 const MAX_BOOT_INI: u64 = 64 << 10;
 /// A program larger than this is not read for its version: those that are asked for have about 1 MiB.
 const MAX_PROGRAM: u64 = 16 << 20;
+
+/// Memory that inspecting takes whatever lies on the disk: a piece of the file table and of a file, and the facts.
+const MEMORY: u64 = 4 << 20;
 
 /// What inspecting one patient found.
 pub struct Exam {
@@ -125,8 +129,9 @@ pub struct HiveExam {
 /// Inspects all volumes of a patient.
 ///
 /// # Errors
-/// The patient cannot be opened or a volume's first sector not be read. Anything amiss inside a volume is in its exam.
+/// The machine has too little memory; the patient cannot be opened or a volume's first sector not be read. Anything amiss inside a volume is in its exam.
 pub fn inspect(patient: &Patient, checks: &[Box<dyn Check + '_>], sink: Sink<'_>) -> Result<Exam> {
+    memory::refuse_lack("inspect the disk", MEMORY)?;
     let device = patient.device.open_read()?;
     sink(Event::Target { path: patient.disk.path.clone(), size: patient.disk.size });
     let mut volumes = Vec::new();

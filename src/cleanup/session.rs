@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::checks::{self, Check};
-use crate::cleanup::apply::{Failure, Reached, store_needs};
+use crate::cleanup::apply::{Failure, Reached, refuse_lack, store_needs};
 use crate::cleanup::discover::Patient;
 use crate::cleanup::disk_store::DiskStore;
 use crate::cleanup::inspect::{Exam, inspect};
@@ -202,8 +202,9 @@ impl<'a> Session<'a> {
         Ok(Room { backups, words })
     }
 
-    /// Whether the store is fit for the record of this plan.
+    /// Whether the store is fit for the record of this plan, and the machine's memory for all of it.
     pub(super) fn room(&self, plan: &Plan) -> Result<Room> {
+        refuse_lack(plan)?;
         if let Some(disk) = &self.disk_store {
             return self.room_on_disk(disk, plan);
         }

@@ -16,6 +16,7 @@ use crate::digest::{Digests, Sha256};
 use crate::error::{Error, Result};
 use crate::hive::check::{Class, check};
 use crate::hive::tree::tree_without;
+use crate::memory;
 use crate::path::RegPath;
 use crate::store::journal::{Side, TouchedFile};
 use crate::store::quarantine::{Quarantine, name_of};
@@ -343,7 +344,8 @@ fn prove_write_back(
 /// A file's content where sectors of it cannot be read: those that are written back count as written back already. One
 /// that is not leaves nothing to prove anything by, and is the error.
 fn read_around(opened: &Opened, action: &Action, then: &[(u64, &[u8])]) -> Result<Vec<u8>> {
-    let mut content = vec![0; usize::try_from(action.extents.size).unwrap_or(0)];
+    let mut content = memory::buffer("read the file", action.extents.size)?;
+    content.resize(usize::try_from(action.extents.size).unwrap_or(0), 0);
     for (offset, part) in (0_u64..).step_by(SECTOR as usize).zip(content.chunks_mut(SECTOR as usize)) {
         if offset >= action.extents.usable() {
             break;

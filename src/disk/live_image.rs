@@ -27,8 +27,8 @@ pub fn image_id(device: &dyn ReadAt) -> Option<String> {
 /// The ID of the image that this machine was booted from, as the boot loader told the kernel.
 pub fn booted_id(roots: &Roots) -> Option<String> {
     let text = std::fs::read_to_string(roots.proc.join("cmdline")).ok()?;
-    let given = text.split_whitespace().filter_map(|word| word.trim_matches('"').strip_prefix(PARAMETER));
-    given.last().map(|id| id.trim_matches('"').to_owned()).filter(|id| is_id(id))
+    let mut given = text.split_whitespace().filter_map(|word| word.trim_matches('"').strip_prefix(PARAMETER));
+    given.next_back().map(|id| id.trim_matches('"').to_owned()).filter(|id| is_id(id))
 }
 
 /// Whether the machine was booted from this disk, by the ID on it.

@@ -215,11 +215,7 @@ impl Consoles {
                         self.say("\n");
                         return line.trim().to_owned();
                     }
-                    0x08 | 0x7f => {
-                        if line.pop().is_some() {
-                            self.say("\x08 \x08");
-                        }
-                    }
+                    0x08 | 0x7f if line.pop().is_some() => self.say("\x08 \x08"),
                     b' '..=b'~' if line.len() < 60 => {
                         line.push(char::from(byte));
                         self.say(&char::from(byte).to_string());

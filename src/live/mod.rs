@@ -118,10 +118,10 @@ impl Live {
         for problem in &problems {
             self.say(&format!("error: {}\n", printable(&problem.to_string())));
         }
-        if let Some(name) = &wishes.keymap {
-            if let Err(problem) = setup::load_keymap(name) {
-                self.say(&format!("error: {}\n", printable(&problem.to_string())));
-            }
+        if let Some(name) = &wishes.keymap
+            && let Err(problem) = setup::load_keymap(name)
+        {
+            self.say(&format!("error: {}\n", printable(&problem.to_string())));
         }
         if parameters.net.is_some() {
             let told =
@@ -149,10 +149,10 @@ impl Live {
                 Next::Again => {}
                 Next::Shell => return self.leave_to_a_shell(),
                 Next::Leave { is_restart } => {
-                    if self.medium.is_some() {
-                        if let Err(problem) = end::release_medium(&self.mount_point()) {
-                            self.say(&format!("error: {}\n", printable(&problem.to_string())));
-                        }
+                    if self.medium.is_some()
+                        && let Err(problem) = end::release_medium(&self.mount_point())
+                    {
+                        self.say(&format!("error: {}\n", printable(&problem.to_string())));
                     }
                     end::leave(self.consoles, is_restart)?;
                     // The kernel does not come back from that.

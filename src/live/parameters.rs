@@ -84,10 +84,10 @@ impl Parameters {
             if key == "console" {
                 let name = value.split(',').next().unwrap_or("").to_owned();
                 read.consoles.push(name);
-            } else if let Some(key) = key.strip_prefix("deblast.") {
-                if let Err(problem) = read.take(key, value) {
-                    read.problems.push(problem);
-                }
+            } else if let Some(key) = key.strip_prefix("deblast.")
+                && let Err(problem) = read.take(key, value)
+            {
+                read.problems.push(problem);
             }
         }
         read

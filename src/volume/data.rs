@@ -10,6 +10,7 @@ use super::recognise::Geometry;
 use super::record::{Attribute, Body, ClusterRun, Record, data_flag, kind, reference};
 use super::{Extents, Run};
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// Longest $ATTRIBUTE_LIST that is followed, in bytes (what Windows itself allows).
 const LIST_LIMIT: u64 = 256 << 10;
@@ -243,11 +244,7 @@ impl Content {
         if self.resident.is_none() {
             self.check(&mft.geometry)?;
         }
-        let mut all = Vec::new();
-        if all.try_reserve_exact(len_of(self.size)).is_err() {
-            let why = format!("there is no memory for its {} bytes", self.size);
-            return Err(Error::refused("read the data", why));
-        }
+        let mut all = memory::buffer("read the data", self.size)?;
         self.read_pieces(mft, &mut |piece| {
             all.extend_from_slice(piece);
             Ok(())

@@ -17,6 +17,7 @@ use super::stream::Stream;
 use super::{ReadAt, bytes};
 use crate::change::FileId;
 use crate::error::{Error, Result};
+use crate::memory;
 
 const DOING: &str = "read the file with the second reader";
 /// log2 of the clusters in a compression unit, as Windows and ntfs-3g write it; the crate does not tell it.
@@ -59,7 +60,8 @@ fn read(device: Arc<dyn ReadAt>, id: FileId, max: u64) -> Result<Vec<u8>> {
     if value.len() > max {
         return Err(Error::refused(DOING, format!("it has {} bytes, more than {max}", value.len())));
     }
-    let mut content = vec![0; bytes::len_of(value.len())];
+    let mut content = memory::buffer(DOING, value.len())?;
+    content.resize(bytes::len_of(value.len()), 0);
     value.read_exact(&mut stream, &mut content).map_err(library)?;
     Ok(content)
 }
@@ -89,7 +91,7 @@ fn read_compressed(
         vcn = vcn.saturating_add(count);
     }
     let device = stream.get_ref().device().clone();
-    let mut content = Vec::new();
+    let mut content = memory::buffer(DOING, size)?;
     let units = Units { cluster, exponent: UNIT };
     units.read(&runs, size, &mut |place, buf| device.read_at(place, buf), &mut |piece| {
         content.extend_from_slice(piece);

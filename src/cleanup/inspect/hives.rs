@@ -110,7 +110,11 @@ impl InstallExam {
         });
         let mut exam =
             HiveExam { log, facts, sha256: None, replayed: None, problems: Vec::new(), unwritable: None };
-        if let Err(error) = self.read_hive(volume, (&role, needed), &mut exam, wants) {
+        let fits = hive_file::refuse_lack(&exam.facts);
+        // Memory is this machine's lack, and no state of that Windows: another one tells all, so this one says nothing.
+        let needed = needed || fits.is_err();
+        let read = fits.and_then(|()| self.read_hive(volume, (&role, needed), &mut exam, wants));
+        if let Err(error) = read {
             self.unread(role.clone(), needed, error.to_string());
             exam.unwritable.get_or_insert(error.to_string());
         }

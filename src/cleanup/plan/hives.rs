@@ -177,6 +177,7 @@ fn edit_one(
     plan: &mut Plan,
 ) -> Result<(Option<Action>, Left), String> {
     let words = |error: Error| error.path(&exam.facts.path).to_string();
+    hive_file::refuse_lack(&exam.facts).map_err(|error| error.to_string())?;
     // One copy in memory at a time: a hive may be half of what the machine has.
     if let Some(sha256) = exam.sha256 {
         place.agree(exam.facts.id, sha256, MAX_HIVE).map_err(words)?;

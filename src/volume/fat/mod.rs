@@ -35,6 +35,7 @@ use super::record::{Name, Namespace};
 use super::{Extents, FatKind, FlagSector, NewFile, ReadAt, Run, SECTOR, SectorChange};
 use crate::change::{FileId, VolumeId};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::path::WinPath;
 
 /// The attribute of a directory; that the root has, which has no entry.
@@ -342,7 +343,7 @@ impl FileSystem for FatVolume {
             let why = format!("it has {size} bytes, more than the {max} that are allowed here");
             return Err(Error::refused(doing(), why));
         }
-        let mut all = Vec::new();
+        let mut all = memory::buffer("read the data", size).map_err(|error| error.within(doing()))?;
         let take = &mut |piece: &[u8]| {
             all.extend_from_slice(piece);
             Ok(())

@@ -13,6 +13,7 @@ use super::entries::oem_char;
 use super::{FatVolume, directories};
 use crate::change::FileId;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::path::WinPath;
 use crate::volume::bytes::len_of;
 use crate::volume::stream::Stream;
@@ -66,7 +67,8 @@ fn read(device: Arc<dyn ReadAt>, facts: &FileFacts) -> Result<Vec<u8>> {
     let volume = fatfs::FileSystem::new(Stream::new(device), options).map_err(library)?;
     let path: Vec<&str> = facts.path.parts().collect();
     let mut file = volume.root_dir().open_file(&path.join("/")).map_err(library)?;
-    let mut content = vec![0; len_of(facts.size)];
+    let mut content = memory::buffer(DOING, facts.size)?;
+    content.resize(len_of(facts.size), 0);
     std::io::Read::read_exact(&mut file, &mut content).map_err(library)?;
     if std::io::Read::read(&mut file, &mut [0]).map_err(library)? != 0 {
         return Err(Error::refused(DOING, format!("it goes on behind {} bytes", facts.size)));

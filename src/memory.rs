@@ -1,0 +1,133 @@
+//! What memory can still be had, so that whatever a disk makes large is reckoned before it is read.
+//!
+//! An allocation that fails ends the program, and one that Linux grants may end it later; both in the middle of a run.
+//! A refusal beforehand is an error in words, with both figures. Nothing here is asked for what is small whatever the disk
+//! holds: pieces, records, sectors.
+
+use std::fs;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+const MIB: u64 = 1 << 20;
+
+/// What the program takes beside what it reckons, in bytes: pieces of a file, records, the report.
+pub const LEAST: u64 = MIB;
+
+/// Bytes that can still be had: what the kernel calls available, and its swap; less where a limit on this process' address space
+/// leaves less. None where /proc does not tell.
+pub fn free() -> Option<u64> {
+    free_by(Path::new("/proc"))
+}
+
+/// Refuses what needs more memory than can be had. `doing` is a verb phrase that fits behind "cannot".
+///
+/// # Errors
+/// There is less, with both figures.
+pub fn refuse_lack(doing: impl Into<String>, needed: u64) -> Result<()> {
+    refuse_beyond(free(), doing, needed)
+}
+
+/// An empty buffer that takes `length` bytes without growing.
+///
+/// # Errors
+/// There is less memory than that.
+pub fn buffer(doing: &str, length: u64) -> Result<Vec<u8>> {
+    // What is small is not worth the question.
+    if length > MIB {
+        refuse_lack(doing, length)?;
+    }
+    let mut buffer = Vec::new();
+    match usize::try_from(length).map(|length| buffer.try_reserve_exact(length)) {
+        Ok(Ok(())) => Ok(buffer),
+        _ => Err(lack(doing, length, "there is no room for that in one piece")),
+    }
+}
+
+fn refuse_beyond(free: Option<u64>, doing: impl Into<String>, needed: u64) -> Result<()> {
+    match free {
+        Some(free) if needed > free => Err(lack(doing, needed, &format!("{} are free", tenths(free)))),
+        _ => Ok(()),
+    }
+}
+
+fn lack(doing: impl Into<String>, needed: u64, found: &str) -> Error {
+    // Rounded so that the figures never look as if it fitted.
+    let needed = tenths(needed.saturating_add(MIB / 10 - 1));
+    Error::refused(doing, format!("it needs {needed} of memory, and {found}"))
+        .hint("use a machine with more memory: put the disk, or a copy of it, there")
+}
+
+/// In MiB with one decimal, rounded down.
+fn tenths(bytes: u64) -> String {
+    let tenths = u128::from(bytes) * 10 / u128::from(MIB);
+    format!("{}.{} MiB", tenths / 10, tenths % 10)
+}
+
+fn free_by(proc: &Path) -> Option<u64> {
+    let read = |name: &str| fs::read_to_string(proc.join(name)).ok();
+    let meminfo = read("meminfo")?;
+    let kib = |text: &str, name: &str| {
+        let rest = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        rest.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+    };
+    let machine = kib(&meminfo, "MemAvailable")?.saturating_add(kib(&meminfo, "SwapFree").unwrap_or(0));
+    let left = || {
+        let limits = read("self/limits")?;
+        let soft = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+        let limit: u64 = soft.split_whitespace().next()?.parse().ok()?;
+        Some(limit.saturating_sub(kib(&read("self/status")?, "VmSize")?))
+    };
+    Some(left().map_or(machine, |left| left.min(machine)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_is_what_the_machine_has_or_what_a_limit_leaves() {
+        let proc = tempfile::tempdir().unwrap();
+        assert_eq!(free_by(proc.path()), None, "a machine that does not tell");
+        fs::create_dir(proc.path().join("self")).unwrap();
+        let put = |name: &str, text: &str| fs::write(proc.path().join(name), text).unwrap();
+        put(
+            "meminfo",
+            "MemTotal:  59000 kB\nMemFree:  3000 kB\nMemAvailable:  20480 kB\nSwapFree:  1024 kB\n",
+        );
+        assert_eq!(free_by(proc.path()), Some(21 * MIB));
+        put("self/status", "Name:\tdeblast\nVmSize:\t    2048 kB\n");
+        put(
+            "self/limits",
+            "Limit  Soft Limit  Hard Limit  Units\nMax address space  unlimited  unlimited  bytes\n",
+        );
+        assert_eq!(free_by(proc.path()), Some(21 * MIB));
+        put(
+            "self/limits",
+            "Max address space         12582912             unlimited            bytes     \n",
+        );
+        assert_eq!(free_by(proc.path()), Some(10 * MIB));
+        assert!(free().is_some(), "this machine tells");
+    }
+
+    #[test]
+    fn a_lack_is_told_with_both_figures() {
+        assert!(refuse_beyond(Some(17 * MIB), "read the hive", 17 * MIB).is_ok());
+        assert!(refuse_beyond(None, "read the hive", u64::MAX).is_ok());
+        let error = refuse_beyond(Some(17 * MIB), "read the hive", 17 * MIB + 1).unwrap_err().to_string();
+        assert!(
+            error.starts_with(
+                "cannot read the hive: it needs 17.1 MiB of memory, and 17.0 MiB are free (use a "
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_buffer_beyond_all_memory_is_an_error() {
+        assert_eq!(buffer("read", 3).unwrap().capacity(), 3);
+        for length in [u64::MAX, 1 << 62, 1 << 46] {
+            assert!(buffer("read the file", length).is_err(), "{length:#x}");
+        }
+    }
+}

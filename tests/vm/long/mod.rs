@@ -1,0 +1,8 @@
+//! What takes long: asked for by `scripts/test vm` alone. `scripts/test` leaves out whatever is in this module, by its name.
+
+mod booted;
+mod left_alone;
+mod memory;
+mod network;
+mod screen;
+mod secure_boot;
