@@ -3,7 +3,8 @@
 # a foreign architecture nor a package. Sourced by scripts/build-image and scripts/refresh-image-lock.
 
 debian=bookworm
-lock=$root/image/packages.lock
+# another file than the committed one where the tests need packages that the archive still has
+lock=$(realpath -m "${DEBLAST_LOCK:-$root/image/packages.lock}")
 cache=${DEBLAST_CACHE:-${XDG_CACHE_HOME:-${HOME:-/var}/.cache}/deblast}
 
 # without comments and empty lines
