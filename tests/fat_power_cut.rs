@@ -48,6 +48,7 @@ fn settings(store: &Path) -> Settings {
         dry_run: false,
         options: serde_json::Value::Null,
         clock: ticking,
+        stop: || false,
     }
 }
 

@@ -2,7 +2,7 @@
 //! Verify, Report. Nothing is written before a plan was shown and answered with `y`.
 //!
 //! On a terminal that can place a cursor, screens; on any other, or with `--plain`, numbered questions. The screens
-//! are a state ([`app`]) that messages change, a thread that works ([`jobs`]), and drawing ([`screens`]).
+//! are a state (`app`) that messages change, a thread that works (`jobs`), and drawing (`screens`).
 
 mod app;
 mod jobs;
