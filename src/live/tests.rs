@@ -243,6 +243,28 @@ fn the_medium_completes_what_the_options_do_not_name() {
 }
 
 #[test]
+fn a_batch_asks_nobody() {
+    let refused = |line: &str| unattended(&words(line).unwrap());
+    for line in
+        ["", "--plain", "/dev/sda", "live", "clean", "clean /dev/sda -- --yes", "undo --last", "clean --list"]
+    {
+        assert!(refused(line).is_some(), "{line:?}");
+    }
+    assert!(refused("clean").unwrap().contains("clean needs --yes or --dry-run"));
+    for line in [
+        "scan",
+        "list",
+        "clean --yes",
+        "clean --dry-run /dev/sda",
+        "undo --list /dev/sda",
+        "undo --yes",
+        "hive x",
+    ] {
+        assert_eq!(refused(line), None, "{line:?}");
+    }
+}
+
+#[test]
 fn hooks_stay_on_the_medium() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("h.sh"), "").unwrap();
