@@ -352,7 +352,7 @@ impl Live {
         self.say(&format!(
             "\nThis is a shell.{kept} 'poweroff' unmounts it and switches off, 'reboot' restarts.\n"
         ));
-        self.consoles.drain();
+        self.consoles.send();
         Ok(0)
     }
 }
