@@ -208,7 +208,11 @@ impl Consoles {
         let sending = self.0.iter().map(|console| {
             let file = console.file.try_clone().ok().filter(|_| console.lines.queue.is_empty());
             // It knows no limit itself.
-            file.map(|file| in_background(move || drop(tcdrain(&file))))
+            file.map(|file| {
+                in_background(move || {
+                    let _ = tcdrain(&file);
+                })
+            })
         });
         let sending: Vec<_> = sending.collect();
         let start = Instant::now();
