@@ -64,10 +64,8 @@ pub fn execute(options: &Options) -> Result<u8> {
     // The disk that a question is about.
     let disk = RefCell::new(String::new());
     let mut decide = |question: &Question<'_>| {
-        if options.ask == Ask::Terminal {
-            landmarks.borrow_mut().asking();
-        }
-        let yes = decide(options.ask, options.progress, plain, (&disk.borrow(), question));
+        let asking = || landmarks.borrow_mut().asking();
+        let yes = decide(options.ask, options.progress, plain, (&disk.borrow(), question), asking);
         warned.set(question.warning().filter(|_| yes));
         yes
     };
@@ -156,7 +154,14 @@ fn shower(progress: Progress, plain: bool) -> impl FnMut(Event) {
     }
 }
 
-fn decide(ask: Ask, progress: Progress, plain: bool, (disk, question): (&str, &Question<'_>)) -> bool {
+/// Shows the plan and takes the answer; `asking` is called once the plan is shown and only the answer is missing.
+fn decide(
+    ask: Ask,
+    progress: Progress,
+    plain: bool,
+    (disk, question): (&str, &Question<'_>),
+    asking: impl FnOnce(),
+) -> bool {
     let json = progress == Progress::Json && ask != Ask::Terminal;
     if json || (ask == Ask::Yes && !plain) {
         if let Some(warning) = question.warning().filter(|_| ask == Ask::Yes) {
@@ -175,6 +180,7 @@ fn decide(ask: Ask, progress: Progress, plain: bool, (disk, question): (&str, &Q
         Ask::Yes => true,
         Ask::DryRun => false,
         Ask::Terminal => {
+            asking();
             let _ = write!(std::io::stderr().lock(), "\nCarry it out? Only y means yes: ");
             let mut answer = String::new();
             let yes = std::io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "y";

@@ -4,11 +4,15 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
-use rustix::termios::{ControlModes, OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{
+    ControlModes, OptionalActions, QueueSelector, Termios, Winsize, tcdrain, tcflush, tcgetattr,
+    tcgetwinsize, tcsetattr,
+};
 
 use super::lines::Lines;
 
@@ -17,6 +21,8 @@ const HIGH: usize = 16 << 10;
 /// A console that takes nothing for so long holds nobody up any more: its text is left out until it takes bytes again.
 /// Its landmarks are kept.
 const STALLED: Duration = Duration::from_secs(10);
+/// What a driver holds takes 4.3 seconds at 9600 baud.
+const SENT: Duration = Duration::from_secs(5);
 /// Size of a terminal on a serial line, which cannot tell.
 const SERIAL: (u16, u16) = (80, 24);
 /// What the kernel's own serial consoles use here.
@@ -193,10 +199,27 @@ impl Consoles {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        for console in &self.0 {
-            if console.lines.queue.is_empty() {
-                // What the driver still holds would be lost with the power.
-                let _ = rustix::termios::tcdrain(&console.file);
+    }
+
+    /// Writes all that is queued and waits until it is on the line: what the driver still holds would be lost with the
+    /// power. What a line does not take in time is thrown away, or closing it would wait on.
+    pub(super) fn send(&mut self) {
+        self.drain();
+        let sending = self.0.iter().map(|console| {
+            let file = console.file.try_clone().ok().filter(|_| console.lines.queue.is_empty());
+            // It knows no limit itself.
+            file.map(|file| {
+                in_background(move || {
+                    let _ = tcdrain(&file);
+                })
+            })
+        });
+        let sending: Vec<_> = sending.collect();
+        let start = Instant::now();
+        for (console, sent) in self.0.iter().zip(sending) {
+            let left = SENT.saturating_sub(start.elapsed());
+            if !sent.is_some_and(|sent| sent.recv_timeout(left).is_ok()) {
+                let _ = tcflush(&console.file, QueueSelector::OFlush);
             }
         }
     }
@@ -234,6 +257,16 @@ impl Drop for Consoles {
             let _ = tcsetattr(&console.file, OptionalActions::Now, &console.before);
         }
     }
+}
+
+/// Does this in a thread of its own; what is returned receives its end.
+fn in_background(work: impl FnOnce() + Send + 'static) -> Receiver<()> {
+    let (send, receive) = channel();
+    std::thread::spawn(move || {
+        work();
+        let _ = send.send(());
+    });
+    receive
 }
 
 /// A time limit as poll wants it.

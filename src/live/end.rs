@@ -63,7 +63,7 @@ pub(super) fn release_medium(point: &Path) -> Result<()> {
 /// The kernel refuses.
 pub(super) fn leave(mut consoles: Consoles, is_restart: bool) -> Result<()> {
     consoles.say(if is_restart { "restarting\n" } else { "switching off\n" });
-    consoles.drain();
+    consoles.send();
     drop(consoles);
     rustix::fs::sync();
     let command = if is_restart { RebootCommand::Restart } else { RebootCommand::PowerOff };

@@ -45,7 +45,15 @@ pub(super) struct Found {
 
 /// What was read of disks, so that waiting for one does not read the others again and again.
 #[derive(Debug, Default)]
-pub(super) struct Known(BTreeMap<(String, String), Option<String>>);
+pub(super) struct Known {
+    /// ID of the image on each, by name and size.
+    images: BTreeMap<(String, String), Option<String>>,
+    /// How often each could not be read.
+    failed: BTreeMap<(String, String), u8>,
+}
+
+/// So often a disk is asked that cannot be read: each time costs a dying one.
+const TRIES: u8 = 3;
 
 impl Machine {
     fn node(&self, name: &str) -> PathBuf {
@@ -82,15 +90,26 @@ impl Machine {
 
     fn image(&self, name: &str, size: &str, known: &mut Known) -> Option<String> {
         let key = (name.to_owned(), size.to_owned());
-        if let Some(image) = known.0.get(&key) {
+        if let Some(image) = known.images.get(&key) {
             return image.clone();
         }
-        // One that cannot be read yet (a drive that spins up) is asked again.
+        // One that cannot be opened yet is asked again.
         let reader = RawDevice::new(self.node(name)).and_then(|device| device.open_read()).ok()?;
         let mut mark = [0; 1];
-        reader.read_at(0, &mut mark).ok()?;
-        let image = image_id(reader.as_ref());
-        known.0.insert(key, image.clone());
+        let image = match reader.read_at(0, &mut mark) {
+            Ok(()) => image_id(reader.as_ref()),
+            // A disc that is drawn in takes its time, and nobody's data wears off.
+            Err(_) if name.starts_with("sr") => return None,
+            Err(_) => {
+                let failed = known.failed.entry(key.clone()).or_default();
+                *failed += 1;
+                if *failed < TRIES {
+                    return None;
+                }
+                None
+            }
+        };
+        known.images.insert(key, image.clone());
         image
     }
 
@@ -132,8 +151,15 @@ fn judge(devices: &[Device], booted: Option<&str>) -> Found {
     let is_booted = |disk: &Device| booted.is_some() && disk.image.as_deref() == booted;
     let labelled: Vec<&Device> =
         devices.iter().filter(|device| device.label.as_deref() == Some(LABEL)).collect();
-    let sticks: Vec<&Device> = devices.iter().filter(|disk| is_booted(disk) && !disk.is_optical).collect();
     let is_loose = |disk: &Device| disk.is_usb || disk.is_removable;
+    let (discs, disks): (Vec<&Device>, Vec<&Device>) =
+        devices.iter().filter(|disk| is_booted(disk)).partition(|disk| disk.is_optical);
+    let (mut sticks, fixed): (Vec<&Device>, Vec<&Device>) =
+        disks.into_iter().partition(|disk| is_loose(disk));
+    // What a disc may have been booted from is no proof for a disk that bears the same.
+    if !discs.is_empty() {
+        sticks.clear();
+    }
 
     let fits = |volume: &&&Device| {
         let disk = disk_of(volume);
@@ -141,7 +167,7 @@ fn judge(devices: &[Device], booted: Option<&str>) -> Found {
             volume.is_usb && volume.is_removable
         } else {
             let is_first = volume.parent.as_ref().is_some_and(|(_, number)| *number == 1);
-            is_first && disk.is_some_and(|disk| is_booted(disk) && is_loose(disk))
+            is_first && disk.is_some_and(|disk| sticks.contains(&disk))
         }
     };
     let fitting: Vec<&Device> = labelled.iter().filter(fits).copied().collect();
@@ -153,7 +179,7 @@ fn judge(devices: &[Device], booted: Option<&str>) -> Found {
             found.volume = Some(PathBuf::from(&one.name));
         }
         [] => {
-            let why = match sticks.iter().find(|disk| is_loose(disk)) {
+            let why = match sticks.first() {
                 Some(stick) => {
                     format!("the stick booted from ({}) has no partition 1 labelled {LABEL}", node(stick))
                 }
@@ -186,7 +212,7 @@ fn judge(devices: &[Device], booted: Option<&str>) -> Found {
             .words
             .push(format!("{node} is labelled {LABEL} and is ignored: {why}; nothing is read from it"));
     }
-    if let Some(disk) = sticks.iter().find(|disk| !is_loose(disk)) {
+    if let Some(disk) = fixed.first() {
         found.words.push(format!("the image lies on a fixed disk, {}: it counts as no medium", node(disk)));
     }
     found

@@ -126,6 +126,9 @@ fn booted_from_a_cd_or_the_network_it_is_removable_and_at_usb() {
         );
         let two = cd().part("sdb", 1, "DEBLAST").disk("sdc", At::Usb, None).part("sdc", 1, "DEBLAST");
         none(two.find(booted), &["/dev/sdb1 and /dev/sdc1"]);
+        // Nor one in a dock that bears the image of the disc.
+        let image = cd().disk("sdc", At::UsbFixed, Some(ID)).part("sdc", 1, "DEBLAST");
+        none(image.find(booted), &["/dev/sdc1 is labelled DEBLAST and is ignored", "medium is fixed"]);
         // A disk in a dock says that it is fixed.
         let dock = Fake::new().disk("sdb", At::UsbFixed, None).part("sdb", 1, "DEBLAST");
         none(dock.find(booted), &["/dev/sdb1 is labelled DEBLAST and is ignored", "medium is fixed"]);
@@ -143,6 +146,11 @@ fn a_fixed_disk_is_never_it() {
         let both = patient().disk("sdb", At::Usb, None).part("sdb", 1, "DEBLAST");
         assert!(taken(both.find(booted), "sdb1").contains("/dev/sda1 is labelled DEBLAST and is ignored"));
     }
+    // One that holds the image does not stand in the way of a stick, nor make it more than it is.
+    let image = || Fake::new().disk("sda", At::Ata, Some(ID));
+    taken(image().disk("sdb", At::Usb, None).part("sdb", 1, "DEBLAST").find(Some(ID)), "sdb1");
+    let dock = image().disk("sdb", At::UsbFixed, None).part("sdb", 1, "DEBLAST");
+    none(dock.find(Some(ID)), &["medium is fixed"]);
     // Not even one that holds the image that was booted.
     let copied = Fake::new().disk("sda", At::Ata, Some(ID)).part("sda", 1, "DEBLAST");
     none(copied.find(Some(ID)), &["it lies on a fixed disk", "it counts as no medium"]);
@@ -155,7 +163,7 @@ fn the_image_booted_from_is_known_by_its_id() {
     assert!(fake.machine.has_image(ID, &mut known));
     assert!(!fake.machine.has_image("0000000000000000", &mut known));
     // What was read once is not read again; a drive that is not ready yet is.
-    let again: BTreeSet<_> = known.0.keys().map(|(name, _)| name.clone()).collect();
+    let again: BTreeSet<_> = known.images.keys().map(|(name, _)| name.clone()).collect();
     assert_eq!(again.into_iter().collect::<Vec<_>>(), ["sda", "sr0"]);
     let slow = Fake::new().disk("sr0", At::Ata, Some(ID));
     let disc = std::fs::read(slow.machine.dev.join("sr0")).unwrap();
@@ -164,6 +172,26 @@ fn the_image_booted_from_is_known_by_its_id() {
     assert!(!slow.machine.has_image(ID, &mut known));
     std::fs::write(slow.machine.dev.join("sr0"), disc).unwrap();
     assert!(slow.machine.has_image(ID, &mut known));
+}
+
+#[test]
+fn a_disk_that_cannot_be_read_is_asked_three_times() {
+    let fake = Fake::new().disk("sda", At::Ata, Some(ID)).disk("sr0", At::Ata, None);
+    let disk = std::fs::read(fake.machine.dev.join("sda")).unwrap();
+    for name in ["sda", "sr0"] {
+        std::fs::write(fake.machine.dev.join(name), b"").unwrap();
+    }
+    let after = |tries: u8| {
+        let mut known = Known::default();
+        std::fs::write(fake.machine.dev.join("sda"), b"").unwrap();
+        for _ in 0..tries {
+            assert!(!fake.machine.has_image(ID, &mut known));
+        }
+        std::fs::write(fake.machine.dev.join("sda"), &disk).unwrap();
+        fake.machine.has_image(ID, &mut known)
+    };
+    assert!(after(2));
+    assert!(!after(3));
 }
 
 #[test]

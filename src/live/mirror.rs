@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::{Pid, Signal, kill_process_group};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{InputModes, OptionalActions, tcgetattr, tcsetattr, tcsetwinsize};
 
@@ -17,11 +18,19 @@ use crate::error::{Context as _, Result};
 const DOING: &str = "open a terminal for the program";
 /// How often the program is looked after where nothing happens.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long after its end what it has left running is listened to.
+const LEFT_RUNNING: Duration = Duration::from_secs(2);
+/// How long that may take to end when it is told to.
+const ENDING: Duration = Duration::from_millis(500);
+const ENDED: &str = "\n[a program that was left running in the background was ended]\n";
+/// More than a terminal holds: what comes then is written by somebody who was not ended.
+const MOST_HELD: usize = 128 << 10;
 /// Keys typed that the program has not read: more are dropped.
 const MOST_TYPED: usize = 4096;
 
 /// Runs the command to its end; what it writes goes to all consoles, what is typed on any to it, and each line that
-/// arrives at `landmarks` becomes a landmark.
+/// arrives at `landmarks` becomes a landmark. What it has left running in the background is ended soon after: it would
+/// hold up all that follows, and keep the medium from being unmounted.
 ///
 /// # Errors
 /// It cannot be started. However it ends, that is its status.
@@ -34,8 +43,14 @@ pub(super) fn run(consoles: &mut Consoles, mut command: Command, landmarks: &Fil
     // Only the program may hold the other end, or its end would not be seen.
     drop((command, slave));
     spare_ourselves(&child);
-    let mut running =
-        Running { child, master: File::from(master), landmarks, line: Vec::new(), typed: Vec::new() };
+    let mut running = Running {
+        child,
+        master: File::from(master),
+        landmarks,
+        line: Vec::new(),
+        typed: Vec::new(),
+        shown: 0,
+    };
     running.mirror(consoles)
 }
 
@@ -69,12 +84,17 @@ struct Running<'a> {
     line: Vec<u8>,
     /// What was typed and not taken yet.
     typed: Vec<u8>,
+    /// How much was passed on.
+    shown: usize,
 }
 
 impl Running<'_> {
     fn mirror(&mut self, consoles: &mut Consoles) -> Result<ExitStatus> {
         let mut ended = None;
         let mut is_open = true;
+        let mut end: Option<Instant> = None;
+        // What may still come once those left running were ended.
+        let mut held = None;
         loop {
             consoles.push();
             if !consoles.is_behind() {
@@ -95,12 +115,26 @@ impl Running<'_> {
             }
             if ended.is_none() {
                 ended = self.child.try_wait().doing("wait for the program")?;
+                end = ended.map(|_| Instant::now());
+            }
+            if held.is_none() && end.is_some_and(|end| end.elapsed() >= LEFT_RUNNING) {
+                if self.end_those_left() {
+                    consoles.say(ENDED);
+                }
+                held = Some(self.shown.saturating_add(MOST_HELD));
+            }
+            if held.is_some_and(|held| self.shown >= held) {
+                consoles.say("\n[cut here: a program that was left running writes on]\n");
+                break;
             }
             if ended.is_none() {
                 self.wait(consoles, is_open);
             } else if consoles.is_behind() {
                 consoles.wait(LOOK);
             }
+        }
+        if held.is_none() && self.end_those_left() {
+            consoles.say(ENDED);
         }
         consoles.drain();
         match ended {
@@ -109,12 +143,27 @@ impl Running<'_> {
         }
     }
 
+    /// Ends what the program has left running: the session that it led. True: there was something.
+    fn end_those_left(&self) -> bool {
+        let group = Pid::from_child(&self.child);
+        let begun = Instant::now();
+        // Gone by itself, or by the kernel's word at its leader's end.
+        while kill_process_group(group, Signal::HUP).is_ok() {
+            if begun.elapsed() >= ENDING {
+                return kill_process_group(group, Signal::KILL).is_ok();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        false
+    }
+
     /// Passes on what the program has written. False: the last to hold its terminal is gone.
     fn show(&mut self, consoles: &mut Consoles) -> bool {
         let mut bytes = [0; 4096];
         match self.master.read(&mut bytes) {
             Ok(0) => false,
             Ok(count) => {
+                self.shown = self.shown.saturating_add(count);
                 consoles.text(bytes.get(..count).unwrap_or_default());
                 consoles.push();
                 true

@@ -27,7 +27,9 @@ mod storage;
 use consoles::Consoles;
 use medium::{Known, Machine};
 use parameters::{End, Hooks, Mode, Parameters, Wishes, read_toml, words};
-use program::{GUIDED, Medium, applet, arguments, hook_path, in_a_session, killed_for_memory, outcome};
+use program::{
+    GUIDED, Medium, applet, arguments, hook_path, in_a_session, killed_for_memory, outcome, unattended,
+};
 
 /// Where what lives as long as this machine runs is kept.
 const STATE: &str = "/run/deblast";
@@ -105,7 +107,7 @@ impl Live {
         let end_unless_told = kernel.end.unwrap_or(End::Ask);
         let (wishes, end) = match self.configuration() {
             Ok(file) => {
-                let wishes = kernel.or(file);
+                let wishes = kernel.with_file(file);
                 let end = wishes.end.unwrap_or(End::Ask);
                 (wishes, end)
             }
@@ -116,12 +118,12 @@ impl Live {
             }
         };
         for problem in &problems {
-            self.say(&format!("error: {}\n", printable(&problem.to_string())));
+            self.say_error(problem);
         }
         if let Some(name) = &wishes.keymap
             && let Err(problem) = setup::load_keymap(name)
         {
-            self.say(&format!("error: {}\n", printable(&problem.to_string())));
+            self.say_error(&problem);
         }
         if parameters.net.is_some() {
             let told =
@@ -133,7 +135,7 @@ impl Live {
             let code = match (wishes.mode, problems.is_empty()) {
                 (Some(Mode::Shell), _) => return self.leave_to_a_shell(),
                 // Somebody sits there and was told.
-                (Some(Mode::Guided), _) | (None, true) => self.guided()?,
+                (Some(Mode::Guided), _) | (None, true) => self.guided(&wishes)?,
                 (Some(Mode::Batch), true) => self.batch(&wishes)?,
                 (Some(Mode::Watch), true) => {
                     self.say("deblast.mode=watch is not built yet; use batch or guided. Nothing was done.\n");
@@ -149,10 +151,11 @@ impl Live {
                 Next::Again => {}
                 Next::Shell => return self.leave_to_a_shell(),
                 Next::Leave { is_restart } => {
+                    self.release_leftovers();
                     if self.medium.is_some()
                         && let Err(problem) = end::release_medium(&self.mount_point())
                     {
-                        self.say(&format!("error: {}\n", printable(&problem.to_string())));
+                        self.say_error(&problem);
                     }
                     end::leave(self.consoles, is_restart)?;
                     // The kernel does not come back from that.
@@ -164,6 +167,17 @@ impl Live {
 
     fn say(&mut self, words: &str) {
         self.consoles.say(words);
+    }
+
+    fn say_error(&mut self, problem: &Error) {
+        self.say(&format!("error: {}\n", printable(&problem.to_string())));
+    }
+
+    /// A run that was killed may have left the patient's volume mounted; nobody else would write it out.
+    fn release_leftovers(&mut self) {
+        if let Err(problem) = crate::volume::mount::release_leftovers() {
+            self.say_error(&problem);
+        }
     }
 
     fn mount_point(&self) -> PathBuf {
@@ -190,7 +204,7 @@ impl Live {
                 }
                 self.medium = Some(Medium { point, is_writable });
             }
-            Err(problem) => self.say(&format!("error: {}\n", printable(&problem.to_string()))),
+            Err(problem) => self.say_error(&problem),
         }
     }
 
@@ -216,6 +230,7 @@ impl Live {
                 "\nerror: {told}. What it was writing is in its journal, and the next run with the same store takes it \
                  back first.\n"
             ));
+            self.release_leftovers();
         }
         Ok(code)
     }
@@ -230,7 +245,13 @@ impl Live {
             Some(options) => words(options)?,
             None => vec!["scan".to_owned()],
         };
-        self.tell_of_signatures();
+        if let Some(why) = unattended(&options) {
+            self.say(&format!(
+                "error: deblast.options: {why}. Because of that nothing is run, and no disk was touched.\n"
+            ));
+            return Ok(2);
+        }
+        self.before();
         if let Err(why) = self.hook(self.hooks.before.clone().as_deref(), None)? {
             self.say(&format!(
                 "error: hooks.before: {why}. Because of that nothing is run, and no disk was touched.\n"
@@ -242,8 +263,11 @@ impl Live {
         Ok(code)
     }
 
-    fn guided(&mut self) -> Result<u8> {
-        self.tell_of_signatures();
+    fn guided(&mut self, wishes: &Wishes) -> Result<u8> {
+        if wishes.options.is_some() {
+            self.say("deblast.options are for mode batch: guided mode does not use them\n");
+        }
+        self.before();
         if let Err(why) = self.hook(self.hooks.before.clone().as_deref(), None)? {
             self.say(&format!("error: hooks.before: {why}\n"));
         }
@@ -259,10 +283,14 @@ impl Live {
         Ok(())
     }
 
+    fn before(&mut self) {
+        self.reports = self.medium.as_ref().map(Medium::report_names).unwrap_or_default();
+        self.tell_of_signatures();
+    }
+
     fn tell_of_signatures(&mut self) {
         let Some(medium) = &self.medium else { return };
         let (files, others) = medium.signatures();
-        self.reports = medium.report_names();
         for file in files {
             self.say(&format!("signatures: {}\n", printable(&file.display().to_string())));
         }
@@ -319,11 +347,12 @@ impl Live {
     }
 
     fn leave_to_a_shell(mut self) -> Result<u8> {
+        self.release_leftovers();
         let kept = if self.medium.is_some() { " The medium is mounted at /run/deblast/medium." } else { "" };
         self.say(&format!(
             "\nThis is a shell.{kept} 'poweroff' unmounts it and switches off, 'reboot' restarts.\n"
         ));
-        self.consoles.drain();
+        self.consoles.send();
         Ok(0)
     }
 }

@@ -149,9 +149,20 @@ pub(super) fn read_toml(text: &str) -> Result<Wishes> {
 }
 
 impl Wishes {
+    /// The kernel's, completed by the file of the medium. Whoever asks for guided mode at boot wants it whatever that
+    /// file says: then no hook of it runs, and its end does not cut the machine off.
+    #[must_use]
+    pub(super) fn with_file(self, file: Self) -> Self {
+        let taken = match self.mode {
+            Some(Mode::Guided) => Self { keymap: file.keymap, ..Self::default() },
+            _ => file,
+        };
+        self.or(taken)
+    }
+
     /// These, and from `other` what these do not say.
     #[must_use]
-    pub(super) fn or(self, other: Self) -> Self {
+    fn or(self, other: Self) -> Self {
         Self {
             mode: self.mode.or(other.mode),
             options: self.options.or(other.options),
@@ -255,9 +266,14 @@ mod tests {
         let text = "mode = 'batch'\noptions = 'clean --yes'\nend = 'poweroff'\nkeymap = 'de'\n[hooks]\nbefore = 'a.sh'\n";
         let wishes = read_toml(text).unwrap();
         assert_eq!(wishes.mode, Some(Mode::Batch));
-        let kernel = Parameters::read("deblast.mode=guided deblast.keymap=us").wishes.or(wishes);
-        assert_eq!((kernel.mode, kernel.end), (Some(Mode::Guided), Some(End::Poweroff)));
+        let both = |line: &str| Parameters::read(line).wishes.with_file(wishes.clone());
+        let kernel = both("deblast.mode=shell deblast.keymap=us");
+        assert_eq!((kernel.mode, kernel.end), (Some(Mode::Shell), Some(End::Poweroff)));
         assert_eq!((kernel.keymap.as_deref(), kernel.hooks.before.as_deref()), (Some("us"), Some("a.sh")));
+        // Guided at boot: whatever the file says.
+        let kernel = both("deblast.mode=guided");
+        assert_eq!((kernel.end, kernel.options, kernel.hooks.before), (None, None, None));
+        assert_eq!(kernel.keymap.as_deref(), Some("de"));
         for (text, told) in [
             ("mode = 'batch'\nmoed = 'x'", ["line 2", "moed", "expected"]),
             ("mode = 'bacth'", ["line 1", "bacth", "`batch`"]),

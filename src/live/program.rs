@@ -10,6 +10,8 @@ use crate::volume::names_in;
 const BUSYBOX: &str = "/bin/busybox";
 /// What starts the guided front end.
 pub(super) const GUIDED: &str = "--plain";
+/// What a batch may run: all that asks nobody.
+const COMMANDS: [&str; 8] = ["list", "scan", "clean", "undo", "report", "signatures", "filter", "hive"];
 /// Endings of signature files that the engine reads.
 const SIGNATURES: [&str; 3] = ["toml", "hdb", "hsb"];
 
@@ -80,6 +82,26 @@ pub(super) fn arguments(options: &[String], medium: Option<&Medium>, landmarks: 
     }
     words.splice(1..1, added);
     words
+}
+
+/// Why a batch with these options is refused: it would wait for somebody, and nobody is there.
+pub(super) fn unattended(options: &[String]) -> Option<String> {
+    let Some(command) = options.first() else {
+        return Some(format!("expected one of {} first, found nothing", COMMANDS.join(", ")));
+    };
+    if !COMMANDS.contains(&command.as_str()) {
+        return Some(format!("expected one of {} first, found {command:?}", COMMANDS.join(", ")));
+    }
+    let answers: &[&str] = match command.as_str() {
+        "clean" => &["--yes", "--dry-run"],
+        "undo" => &["--yes", "--dry-run", "--list"],
+        _ => return None,
+    };
+    let mut given = options.iter().take_while(|word| *word != "--");
+    let is_answered = given.any(|word| answers.contains(&word.as_str()));
+    (!is_answered).then(|| {
+        format!("{command} needs {} in a batch: nobody is there to answer its question", answers.join(" or "))
+    })
 }
 
 /// A program of busybox, or the system's own of that name where there is no busybox.

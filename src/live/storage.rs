@@ -10,6 +10,8 @@ use crate::volume::names_in;
 const LONGEST: Duration = Duration::from_secs(30);
 /// Nothing new has to appear for so long: a hub takes about a second until it shows what hangs on it.
 const QUIET: Duration = Duration::from_millis(1500);
+/// A SCSI device that no driver has taken by then gets no disk: the members of a hardware RAID never do.
+const UNTAKEN: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// What came of waiting.
@@ -30,7 +32,7 @@ pub(super) fn wait(machine: &Machine, booted: Option<&str>, known: &mut Known) -
             before = now;
             quiet = Instant::now();
         }
-        let mut missing = unfinished(&machine.roots.sys);
+        let mut missing = unfinished(&machine.roots.sys, quiet.elapsed());
         if let Some(id) = booted.filter(|id| !machine.has_image(id, known)) {
             missing.push(format!("the medium booted from (image {id}) was not seen"));
         }
@@ -47,8 +49,8 @@ fn devices(sys: &Path) -> Vec<String> {
     folders.iter().flat_map(|folder| names_in(&sys.join(folder))).collect()
 }
 
-/// What is still being found, in words.
-fn unfinished(sys: &Path) -> Vec<String> {
+/// What is still being found, in words; nothing new has appeared for `quiet`.
+fn unfinished(sys: &Path, quiet: Duration) -> Vec<String> {
     let read = |path: PathBuf| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let mut missing = Vec::new();
     let usb = sys.join("bus/usb/devices");
@@ -64,7 +66,9 @@ fn unfinished(sys: &Path) -> Vec<String> {
         let device = scsi.join(&name);
         // Disks, optical drives, magneto-optical ones, simplified disks; other types have no block device.
         let is_storage = ["0", "5", "7", "14"].contains(&read(device.join("type")).as_str());
-        if is_storage && names_in(&device.join("block")).is_empty() {
+        // One that spins up has its driver all that time.
+        let is_coming = quiet < UNTAKEN || device.join("driver").exists();
+        if is_storage && is_coming && names_in(&device.join("block")).is_empty() {
             missing.push(format!("the SCSI device {name} has not become a disk"));
         }
     }
@@ -104,6 +108,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         };
+        let unfinished = |sys: &Path| unfinished(sys, Duration::ZERO);
         assert!(unfinished(sys).is_empty());
         put("bus/usb/devices/1-1:1.0/bInterfaceClass", "08\n");
         put("bus/usb/devices/1-2:1.0/bInterfaceClass", "03\n");
@@ -113,6 +118,11 @@ mod tests {
         let told = unfinished(sys).join("; ");
         assert!(["1-1:1.0", "0:0:0:0", "host1"].iter().all(|name| told.contains(name)), "{told}");
         assert!(!told.contains("1-2") && !told.contains("1:0:0:0"), "{told}");
+        // A member of a RAID that no driver takes; one that spins up.
+        let later = || super::unfinished(sys, UNTAKEN).join("; ");
+        assert!(!later().contains("0:0:0:0") && later().contains("1-1:1.0"), "{}", later());
+        put("bus/scsi/devices/0:0:0:0/driver/module", "");
+        assert!(later().contains("0:0:0:0"), "{}", later());
         put("bus/usb/devices/1-1:1.0/host2/target2:0:0/2:0:0:0/block/sdb/size", "0");
         put("bus/scsi/devices/0:0:0:0/block/sda/size", "8");
         put("class/scsi_host/host1/state", "running\n");

@@ -177,6 +177,25 @@ fn a_slow_line_loses_nothing_and_a_dead_one_stops_nobody() {
 }
 
 #[test]
+fn what_is_left_running_holds_up_nobody() {
+    let mut bench = Bench::new();
+    let (screen, _line) = (listen(&bench.screen), listen(&bench.line));
+    // One that writes on, one that is silent: both deaf to the end of their terminal.
+    for work in ["echo noise", "sleep 1"] {
+        let script = format!("(trap '' HUP; while :; do {work}; done) & echo $! >left; echo own output");
+        let start = Instant::now();
+        let command = bench.shell(&script);
+        assert!(mirror::run(&mut bench.consoles, command, &bench.fifo).unwrap().success());
+        assert!(start.elapsed() < Duration::from_secs(20), "{work}: {:?}", start.elapsed());
+        let text = heard(&screen);
+        assert!(text.contains("own output") && text.contains("left running in the background was ended"));
+        let left = std::fs::read_to_string(bench.folder.path().join("left")).unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", left.trim())).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z "), "{work}: it runs still: {stat}");
+    }
+}
+
+#[test]
 fn consoles_are_restored() {
     let bench = Bench::new();
     let is_raw =
@@ -240,6 +259,28 @@ fn the_medium_completes_what_the_options_do_not_name() {
     assert_eq!(words("list", Some(&medium)), "list");
     let locked = Medium { is_writable: false, ..medium };
     assert!(!words("clean", Some(&locked)).contains("--report-dir"));
+}
+
+#[test]
+fn a_batch_asks_nobody() {
+    let refused = |line: &str| unattended(&words(line).unwrap());
+    for line in
+        ["", "--plain", "/dev/sda", "live", "clean", "clean /dev/sda -- --yes", "undo --last", "clean --list"]
+    {
+        assert!(refused(line).is_some(), "{line:?}");
+    }
+    assert!(refused("clean").unwrap().contains("clean needs --yes or --dry-run"));
+    for line in [
+        "scan",
+        "list",
+        "clean --yes",
+        "clean --dry-run /dev/sda",
+        "undo --list /dev/sda",
+        "undo --yes",
+        "hive x",
+    ] {
+        assert_eq!(refused(line), None, "{line:?}");
+    }
 }
 
 #[test]
