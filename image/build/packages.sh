@@ -92,7 +92,7 @@ fetch_packages() {
     for line in "${missing[@]}"; do
         read -r name architecture version digest <<<"$line"
         [ "$architecture" != all ] || architecture=amd64
-        if ! in_private_apt apt-cache show --quiet "$name:$architecture=$version" >/dev/null 2>&1; then
+        if ! in_private_apt apt-get download -qq --print-uris "$name:$architecture=$version" >/dev/null 2>&1; then
             say "$name $version ($architecture) is not to be had from apt's sources any more: run scripts/refresh-image-lock, which takes today's versions (another image then, with another digest)"
             exit "$gone"
         fi
