@@ -81,14 +81,15 @@ gather_licences() {
         cut -d'"' -f4 >"$folder.manifests"
     while read -r name crate _; do
         [ "$name" != deblast ] || continue
-        manifest=$(grep -F "/$name-${crate#v}/Cargo.toml" "$folder.manifests" | head -n 1)
+        manifest=$(grep -F -m1 "/$name-${crate#v}/Cargo.toml" "$folder.manifests") || true
         [ -n "$manifest" ] || fail "cargo does not say where $name $crate lies"
         mkdir -p "$folder/crates/$name-${crate#v}"
         for file in "${manifest%/*}"/{LICEN[SC]E,COPYING,COPYRIGHT,UNLICENSE,NOTICE,licen[sc]e}*; do
             [ ! -f "$file" ] || cp "$file" "$folder/crates/$name-${crate#v}/"
         done
         # what the author declares stands in the manifest, and some crates have nothing but that
-        grep -E '^(license|license-file|authors|repository) *=' "$manifest" >"$folder/crates/$name-${crate#v}/DECLARED"
+        grep -E '^(license|license-file|authors|repository) *=' "$manifest" >"$folder/crates/$name-${crate#v}/DECLARED" ||
+            fail "the manifest of $name $crate declares no licence: $manifest"
     done < <("$CARGO" tree --manifest-path "$root/Cargo.toml" --locked -e normal --target i586-unknown-linux-gnu --prefix none --format '{p}' | sort -u)
     find "$folder" -type f -exec chmod 644 {} +
 }

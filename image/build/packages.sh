@@ -74,6 +74,8 @@ sound() { [ -f "$1" ] && [ "$(sha256sum "$1" | cut -d' ' -f1)" = "$2" ]; } # sou
 # names LIST: its packages, a kernel by its flavour alone, whose version is part of its name in the lock
 names() { lines_of "$1" | awk '{ name = $1; if (name ~ /^linux-image-/) sub(/-.*-/, "-image-", name); print name }' | LC_ALL=C sort; }
 
+gone=3 # how this ends where a version of the lock is not to be had any more, and for nothing else
+
 # Downloads what the lock names and the cache lacks; every file is held to its digest, cached or not.
 fetch_packages() {
     local name architecture version digest missing=() line file
@@ -90,8 +92,12 @@ fetch_packages() {
     for line in "${missing[@]}"; do
         read -r name architecture version digest <<<"$line"
         [ "$architecture" != all ] || architecture=amd64
+        if ! in_private_apt apt-get download -qq --print-uris "$name:$architecture=$version" >/dev/null 2>&1; then
+            say "$name $version ($architecture) is not to be had from apt's sources any more: run scripts/refresh-image-lock, which takes today's versions (another image then, with another digest)"
+            exit "$gone"
+        fi
         (cd "$cache/packages" && in_private_apt apt-get download -qq "$name:$architecture=$version" >&2) ||
-            fail "$name $version ($architecture) is not to be had from apt's sources any more: run scripts/refresh-image-lock, which takes today's versions (another image then, with another digest)"
+            fail "$name $version ($architecture): apt's sources have it, and the download failed, see above"
         read -r name architecture version digest <<<"$line"
         file=$(deb_of "$name" "$version" "$architecture")
         sound "$file" "$digest" || {
