@@ -53,7 +53,7 @@ fn refuse_beyond(free: Option<u64>, doing: impl Into<String>, needed: u64) -> Re
 
 fn lack(doing: impl Into<String>, needed: u64, found: &str) -> Error {
     // Rounded so that the figures never look as if it fitted.
-    let needed = tenths(needed.saturating_add(MIB / 10 - 1));
+    let needed = tenths(needed.saturating_add(MIB.div_ceil(10) - 1));
     Error::refused(doing, format!("it needs {needed} of memory, and {found}"))
         .hint("use a machine with more memory: put the disk, or a copy of it, there")
 }
