@@ -218,7 +218,7 @@ impl Consoles {
         let start = Instant::now();
         for (console, sent) in self.0.iter().zip(sending) {
             let left = SENT.saturating_sub(start.elapsed());
-            if !sent.is_some_and(|sent| sent.recv_timeout(left).is_ok()) {
+            if sent.is_none_or(|sent| sent.recv_timeout(left).is_err()) {
                 let _ = tcflush(&console.file, QueueSelector::OFlush);
             }
         }
