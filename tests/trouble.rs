@@ -15,6 +15,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::volume::unmount;
@@ -238,6 +239,33 @@ fn a_disk_that_vanishes_while_it_is_scanned() {
         Err(error) => error.to_string(),
     };
     assert!(told.contains("No such device"), "{told}");
+}
+
+/// Files that may still be written before a stop is asked for.
+static MAY_WRITE: AtomicUsize = AtomicUsize::new(0);
+
+fn stop() -> bool {
+    MAY_WRITE.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err()
+}
+
+#[test]
+fn a_run_that_is_asked_to_stop_takes_back_what_it_has_written() {
+    let Some(case) = Case::practice() else { return };
+    let mut written = 0;
+    for files in 0..3 {
+        MAY_WRITE.store(files, Ordering::SeqCst);
+        let settings = Settings { stop, ..settings(case.store()) };
+        let patient = Patient::open(&case.disk).unwrap();
+        let treated = clean(&patient, &settings, &mut |_| true, &mut |event| {
+            written += usize::from(matches!(event, Event::Written { .. }));
+        });
+        let said = words(&treated.unwrap());
+        assert!(said.contains("it was asked to stop"), "{files}: {said}");
+        assert!(case.bytes() == case.original, "{files} files written: every byte as before");
+    }
+    assert_eq!(written, 3, "none, one and two files were written before the stop");
+    let ran = case.clean(&[]).exits(0);
+    ran.require(case.file(WORM).iter().all(|&byte| byte == 0), "an inert worm");
 }
 
 /// A store of so many KiB; none, with a word, where no such can be mounted.
