@@ -8,7 +8,7 @@ use crate::machine::{Machine, image_for_long};
 use crate::stick::{Stick, entry, set_entry};
 
 /// How guided mode asks which disk it shall plan a clean of.
-const WHICH: &str = "Which disk is to be cleaned";
+const WHICH: &str = "A number from 1 to";
 
 /// The practice disk with one more partition behind the volume of Windows: FAT, labelled DEBLAST, with a configuration that
 /// would clean every disk.
@@ -63,7 +63,10 @@ fn a_machine_switched_off_before_a_yes_leaves_every_disk_as_it_was() {
     let guest = machine.runs(&format!(
         "expect DEBLAST READY\n\
          expect {WHICH}\n\
-         send /dev/vda\n\
+         send 1\n\
+         expect plan a clean\n\
+         expect {WHICH}\n\
+         send 2\n\
          expect DEBLAST TARGET /dev/vda asking\n\
          sleep 5\n\
          quit\n"
