@@ -27,14 +27,24 @@ const ENDED: &str = "\n[a program that was left running in the background was en
 const MOST_HELD: usize = 128 << 10;
 /// Keys typed that the program has not read: more are dropped.
 const MOST_TYPED: usize = 4096;
+/// What a line at `landmarks` begins with that is no landmark but a request to whoever runs the program.
+const WANT: &str = "WANT ";
+
+/// How a program has ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) status: ExitStatus,
+    /// What it has asked for, in its words.
+    pub(super) wants: Vec<String>,
+}
 
 /// Runs the command to its end; what it writes goes to all consoles, what is typed on any to it, and each line that
-/// arrives at `landmarks` becomes a landmark. What it has left running in the background is ended soon after: it would
+/// arrives at `landmarks` becomes a landmark, or is a request. What it has left running in the background is ended soon after: it would
 /// hold up all that follows, and keep the medium from being unmounted.
 ///
 /// # Errors
 /// It cannot be started. However it ends, that is its status.
-pub(super) fn run(consoles: &mut Consoles, mut command: Command, landmarks: &File) -> Result<ExitStatus> {
+pub(super) fn run(consoles: &mut Consoles, mut command: Command, landmarks: &File) -> Result<Ended> {
     let (master, slave) = terminal(consoles)?;
     let other = || slave.try_clone().doing(DOING);
     command.stdin(Stdio::from(other()?)).stdout(Stdio::from(other()?)).stderr(Stdio::from(other()?));
@@ -48,10 +58,12 @@ pub(super) fn run(consoles: &mut Consoles, mut command: Command, landmarks: &Fil
         master: File::from(master),
         landmarks,
         line: Vec::new(),
+        wants: Vec::new(),
         typed: Vec::new(),
         shown: 0,
     };
-    running.mirror(consoles)
+    let status = running.mirror(consoles)?;
+    Ok(Ended { status, wants: running.wants })
 }
 
 fn terminal(consoles: &Consoles) -> Result<(OwnedFd, OwnedFd)> {
@@ -62,6 +74,10 @@ fn terminal(consoles: &Consoles) -> Result<(OwnedFd, OwnedFd)> {
             ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
         tcsetwinsize(&slave, consoles.size())?;
         let mut modes = tcgetattr(&slave)?;
+        // So a program that draws knows how much it can send.
+        if let Some(speed) = consoles.speed() {
+            modes.set_speed(speed)?;
+        }
         // Rubbing out takes a character, not a byte.
         modes.input_modes |= InputModes::IUTF8;
         tcsetattr(&slave, OptionalActions::Now, &modes)?;
@@ -82,6 +98,8 @@ struct Running<'a> {
     landmarks: &'a File,
     /// The landmark that has arrived so far.
     line: Vec<u8>,
+    /// What was asked for.
+    wants: Vec<String>,
     /// What was typed and not taken yet.
     typed: Vec<u8>,
     /// How much was passed on.
@@ -101,6 +119,9 @@ impl Running<'_> {
                 is_open = is_open && self.show(consoles);
             }
             self.tell(consoles);
+            if consoles.takes_again() {
+                self.redraw();
+            }
             let typed = consoles.typed();
             let room = MOST_TYPED.saturating_sub(self.typed.len());
             self.typed.extend(typed.into_iter().take(room));
@@ -136,11 +157,17 @@ impl Running<'_> {
         if held.is_none() && self.end_those_left() {
             consoles.say(ENDED);
         }
+        consoles.leave_screens();
         consoles.drain();
         match ended {
             Some(status) => Ok(status),
             None => self.child.wait().doing("wait for the program"),
         }
+    }
+
+    /// Has a program that draws draw all of it anew: that is what a change of the terminal's size means to it.
+    fn redraw(&self) {
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::WINCH);
     }
 
     /// Ends what the program has left running: the session that it led. True: there was something.
@@ -184,7 +211,10 @@ impl Running<'_> {
             for &byte in bytes.get(..count).unwrap_or_default() {
                 if byte == b'\n' {
                     let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
-                    consoles.landmark(&line);
+                    match line.strip_prefix(WANT) {
+                        Some(want) => self.wants.push(want.trim().to_owned()),
+                        None => consoles.landmark(&line),
+                    }
                 } else {
                     self.line.push(byte);
                 }

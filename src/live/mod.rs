@@ -3,6 +3,7 @@
 //!
 //! It decides nothing about a disk: it starts this same program as a technician would type it.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,8 @@ use consoles::Consoles;
 use medium::{Known, Machine};
 use parameters::{End, Hooks, Mode, Parameters, Wishes, read_toml, words};
 use program::{
-    GUIDED, Medium, applet, arguments, hook_path, in_a_session, killed_for_memory, outcome, unattended,
+    Medium, applet, arguments, hook_path, in_a_session, killed_for_memory, outcome, too_small_for_practice,
+    unattended,
 };
 
 /// Where what lives as long as this machine runs is kept.
@@ -68,6 +70,7 @@ pub fn execute() -> Result<u8> {
         medium: None,
         hooks: Hooks::default(),
         reports: Vec::new(),
+        wants_off: false,
     };
     let machine = Machine { roots: Roots::default(), dev: "/dev".into() };
     live.go(&machine, parameters)
@@ -93,6 +96,8 @@ struct Live {
     hooks: Hooks,
     /// Reports that were on the medium before the run.
     reports: Vec<String>,
+    /// The program that ran has asked for the machine to be switched off.
+    wants_off: bool,
 }
 
 impl Live {
@@ -136,6 +141,7 @@ impl Live {
                 (Some(Mode::Shell), _) => return self.leave_to_a_shell(),
                 // Somebody sits there and was told.
                 (Some(Mode::Guided), _) | (None, true) => self.guided(&wishes)?,
+                (Some(Mode::Practice), _) => self.practice(&wishes)?,
                 (Some(Mode::Batch), true) => self.batch(&wishes)?,
                 (Some(Mode::Watch), true) => {
                     self.say("deblast.mode=watch is not built yet; use batch or guided. Nothing was done.\n");
@@ -147,7 +153,11 @@ impl Live {
                 }
             };
             self.done(code);
-            match self.how_to_end(end) {
+            let next = match std::mem::take(&mut self.wants_off) {
+                true => Next::Leave { is_restart: false },
+                false => self.how_to_end(end),
+            };
+            match next {
                 Next::Again => {}
                 Next::Shell => return self.leave_to_a_shell(),
                 Next::Leave { is_restart } => {
@@ -218,13 +228,21 @@ impl Live {
         }
     }
 
-    /// Runs `deblast` with these words in the mirrored terminal, and returns its exit code.
-    fn deblast(&mut self, options: &[String]) -> Result<u8> {
+    /// Runs `deblast` with these words in the mirrored terminal, and returns its exit code. One that asks somebody may ask
+    /// for the machine to be switched off.
+    fn deblast(&mut self, words: Vec<OsString>, may_ask: bool) -> Result<u8> {
         let mut command = in_a_session(&self.program);
-        command.args(arguments(options, self.medium.as_ref(), &self.landmarks));
+        command.args(words);
         let before = killed_for_memory();
-        let status = self.mirrored(command)?;
-        let (code, told) = outcome(status, killed_for_memory() > before);
+        let ended = self.mirrored(command)?;
+        for want in &ended.wants {
+            if want == "poweroff" && may_ask {
+                self.wants_off = true;
+            } else {
+                self.say(&format!("a request that is not known here is ignored: {}\n", printable(want)));
+            }
+        }
+        let (code, told) = outcome(ended.status, killed_for_memory() > before);
         if let Some(told) = told {
             self.say(&format!(
                 "\nerror: {told}. What it was writing is in its journal, and the next run with the same store takes it \
@@ -235,7 +253,7 @@ impl Live {
         Ok(code)
     }
 
-    fn mirrored(&mut self, mut command: Command) -> Result<std::process::ExitStatus> {
+    fn mirrored(&mut self, mut command: Command) -> Result<mirror::Ended> {
         command.env_remove(STARTED_BY_INIT).env("TERM", "linux").env("LANG", "C.UTF-8");
         mirror::run(&mut self.consoles, command, &self.fifo)
     }
@@ -258,7 +276,8 @@ impl Live {
             ));
             return Ok(2);
         }
-        let code = self.deblast(&options)?;
+        let words = arguments(&options, self.medium.as_ref(), &self.landmarks);
+        let code = self.deblast(words, false)?;
         self.after(code)?;
         Ok(code)
     }
@@ -271,9 +290,22 @@ impl Live {
         if let Err(why) = self.hook(self.hooks.before.clone().as_deref(), None)? {
             self.say(&format!("error: hooks.before: {why}\n"));
         }
-        let code = self.deblast(&[GUIDED.to_owned()])?;
+        let code = self.deblast(program::guided(self.medium.as_ref(), &self.landmarks), true)?;
         self.after(code)?;
         Ok(code)
+    }
+
+    /// The screens over the training disk: nothing of the medium counts but what the keyboard is.
+    fn practice(&mut self, wishes: &Wishes) -> Result<u8> {
+        let meminfo = std::fs::read_to_string("/proc/meminfo").doing("read how much memory there is")?;
+        if let Some(why) = too_small_for_practice(&meminfo) {
+            self.say(&format!("{why}.\n"));
+            return Ok(2);
+        }
+        if wishes.options.is_some() || wishes.hooks != Hooks::default() {
+            self.say("deblast.options and hooks are not for mode practice: it does not use them\n");
+        }
+        self.deblast(program::practice(&self.landmarks), true)
     }
 
     fn after(&mut self, code: u8) -> Result<()> {
@@ -316,7 +348,7 @@ impl Live {
             command.env("DEBLAST_EXIT_CODE", code.to_string());
             command.env("DEBLAST_REPORT", medium.new_report(&self.reports).unwrap_or_default());
         }
-        let status = self.mirrored(command)?;
+        let status = self.mirrored(command)?.status;
         Ok(if status.success() { Ok(()) } else { Err(format!("{named:?} ended with {status}")) })
     }
 

@@ -8,10 +8,12 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Mode {
-    /// Questions on the screen; nothing is written without a yes.
+    /// Screens; nothing is written without a yes.
     Guided,
     /// The given options, with nobody there.
     Batch,
+    /// The screens over a training disk in memory; no other disk is looked at.
+    Practice,
     /// Every disk that appears; not built yet.
     Watch,
     /// A shell.
@@ -96,7 +98,7 @@ impl Parameters {
     fn take(&mut self, key: &str, value: &str) -> Result<()> {
         let owned = Some(value.to_owned());
         match key {
-            "mode" => self.wishes.mode = Some(choice(key, value, "guided, batch, watch or shell")?),
+            "mode" => self.wishes.mode = Some(choice(key, value, "guided, batch, practice, watch or shell")?),
             "end" => self.wishes.end = Some(choice(key, value, "ask, poweroff or reboot")?),
             "options" => {
                 words(value)?;
@@ -149,12 +151,12 @@ pub(super) fn read_toml(text: &str) -> Result<Wishes> {
 }
 
 impl Wishes {
-    /// The kernel's, completed by the file of the medium. Whoever asks for guided mode at boot wants it whatever that
-    /// file says: then no hook of it runs, and its end does not cut the machine off.
+    /// The kernel's, completed by the file of the medium. Whoever asks for guided mode or practice at boot wants it whatever
+    /// that file says: then no hook of it runs, and its end does not cut the machine off.
     #[must_use]
     pub(super) fn with_file(self, file: Self) -> Self {
         let taken = match self.mode {
-            Some(Mode::Guided) => Self { keymap: file.keymap, ..Self::default() },
+            Some(Mode::Guided | Mode::Practice) => Self { keymap: file.keymap, ..Self::default() },
             _ => file,
         };
         self.or(taken)
@@ -246,7 +248,7 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_named() {
         for (line, told) in [
-            ("deblast.mode=bacth", ["deblast.mode", "guided, batch", "bacth"]),
+            ("deblast.mode=bacth", ["deblast.mode", "guided, batch, practice", "bacth"]),
             ("deblast.end=off", ["deblast.end", "poweroff", "off"]),
             ("deblast.moed=batch", ["deblast.moed", "expected", "boot menu"]),
             ("deblast.net=static", ["deblast.net", "dhcp", "static"]),
@@ -270,10 +272,13 @@ mod tests {
         let kernel = both("deblast.mode=shell deblast.keymap=us");
         assert_eq!((kernel.mode, kernel.end), (Some(Mode::Shell), Some(End::Poweroff)));
         assert_eq!((kernel.keymap.as_deref(), kernel.hooks.before.as_deref()), (Some("us"), Some("a.sh")));
-        // Guided at boot: whatever the file says.
-        let kernel = both("deblast.mode=guided");
-        assert_eq!((kernel.end, kernel.options, kernel.hooks.before), (None, None, None));
-        assert_eq!(kernel.keymap.as_deref(), Some("de"));
+        // Guided or practice at boot: whatever the file says.
+        for line in ["deblast.mode=guided", "deblast.mode=practice"] {
+            let kernel = both(line);
+            assert_eq!((kernel.end, kernel.options, kernel.hooks.before), (None, None, None), "{line}");
+            assert_eq!(kernel.keymap.as_deref(), Some("de"), "{line}");
+        }
+        assert_eq!(read_toml("mode = 'practice'").unwrap().mode, Some(Mode::Practice));
         for (text, told) in [
             ("mode = 'batch'\nmoed = 'x'", ["line 2", "moed", "expected"]),
             ("mode = 'bacth'", ["line 1", "bacth", "`batch`"]),
