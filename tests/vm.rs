@@ -16,6 +16,8 @@ mod altered;
 mod common;
 #[path = "vm/cured.rs"]
 mod cured;
+#[path = "vm/desk.rs"]
+mod desk;
 #[path = "vm/long/mod.rs"]
 mod long;
 #[path = "vm/machine.rs"]

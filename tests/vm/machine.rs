@@ -9,16 +9,18 @@ use std::sync::{Condvar, Mutex};
 use super::common::{ROOT, skip};
 
 /// How long a machine may take, many times what it takes: a machine of tests is shared, and emulates each instruction.
-const LIMIT: &str = "900";
+pub(crate) const LIMIT: &str = "900";
+/// What the kernel says where an emulated timer came too late for its first look at it, since the host was busy.
+pub(crate) const TOO_LATE: &str = "IO-APIC + timer doesn't work";
 
 /// So many machines run at once, whatever number of threads the test runner has.
 static FREE: (Mutex<u32>, Condvar) = (Mutex::new(2), Condvar::new());
 
 /// A place among the machines that may run; given back when it is dropped.
-struct Place;
+pub(crate) struct Place;
 
 impl Place {
-    fn wait() -> Self {
+    pub(crate) fn wait() -> Self {
         let mut free = FREE.0.lock().unwrap_or_else(|e| e.into_inner());
         while *free == 0 {
             free = FREE.1.wait(free).unwrap_or_else(|e| e.into_inner());
@@ -62,8 +64,8 @@ pub(crate) fn image_for_long(test: &str) -> Option<PathBuf> {
 
 /// What is put together before it is switched on.
 pub(crate) struct Machine {
-    command: Command,
-    folder: tempfile::TempDir,
+    pub(crate) command: Command,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Machine {
@@ -97,8 +99,8 @@ impl Machine {
                 said: String::from_utf8_lossy(&output.stderr).into_owned(),
                 serial: readable(&String::from_utf8_lossy(&serial)),
             };
-            // Where the host is busy, an emulated timer is late for the kernel's first look at it, long before there is a disk.
-            if attempt < 4 && guest.serial.contains("IO-APIC + timer doesn't work") {
+            // Long before there is a disk.
+            if attempt < 4 && guest.serial.contains(TOO_LATE) {
                 println!("attempt {attempt}: the emulated timer came too late; once more");
                 continue;
             }
@@ -120,7 +122,7 @@ impl Machine {
 
 /// A machine that is off again.
 pub(crate) struct Guest {
-    command: String,
+    pub(crate) command: String,
     /// Whether all of the script came true.
     pub(crate) came_true: bool,
     /// What `run-vm` said: the seconds to each thing that was waited for, and what went wrong.
@@ -207,7 +209,7 @@ impl Guest {
 }
 
 /// The text without what terminals take for commands, and without carriage returns.
-fn readable(text: &str) -> String {
+pub(crate) fn readable(text: &str) -> String {
     let (mut out, mut rest) = (String::new(), text.chars().peekable());
     while let Some(letter) = rest.next() {
         match letter {
