@@ -43,9 +43,9 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustix", &["disk", "live", "store", "volume"]),
     ("sha1", &["digest"]),
     ("sha2", &["digest"]),
-    ("shlex", &["live"]),
+    ("shlex", &["cli"]),
     ("signal_hook", &["volume"]),
-    ("toml", &["live", "threat"]),
+    ("toml", &["cli", "threat"]),
     ("unicode_width", &["tui"]),
 ];
 
