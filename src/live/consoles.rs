@@ -252,6 +252,19 @@ impl Consoles {
         }
     }
 
+    /// Waits until a key is pressed on any of them, no longer than that.
+    pub(super) fn wait_for_key(&mut self, limit: Duration) {
+        let start = Instant::now();
+        loop {
+            self.push();
+            let left = limit.saturating_sub(start.elapsed());
+            if left.is_zero() || self.0.is_empty() || !self.typed().is_empty() {
+                return;
+            }
+            self.wait(left);
+        }
+    }
+
     /// Asks all of them one question; the line that is typed on any of them answers it.
     pub(super) fn ask(&mut self, question: &str) -> String {
         self.say(question);

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode as FileMode, OFlags, mknodat};
 
@@ -38,6 +39,8 @@ use program::{
 const STATE: &str = "/run/deblast";
 /// What init sets, so that nobody starts this on a machine at work.
 const STARTED_BY_INIT: &str = "DEBLAST_LIVE";
+/// How long something that a screen will cover may be read.
+const READING: Duration = Duration::from_secs(20);
 
 /// Runs the live image. Returns only where a shell was asked for; else the machine is switched off or restarted.
 ///
@@ -70,6 +73,7 @@ pub fn execute() -> Result<u8> {
         hooks: Hooks::default(),
         reports: Vec::new(),
         wants_off: false,
+        is_noted: false,
     };
     let machine = Machine { roots: Roots::default(), dev: "/dev".into() };
     live.go(&machine, parameters)
@@ -97,6 +101,8 @@ struct Live {
     reports: Vec<String>,
     /// The program that ran has asked for the machine to be switched off.
     wants_off: bool,
+    /// Something was said that somebody should have read before a screen covers it.
+    is_noted: bool,
 }
 
 impl Live {
@@ -174,11 +180,22 @@ impl Live {
         }
     }
 
+    /// The screens wipe what stands there. Where that should be read first, they wait a while; for ever would hold up whoever
+    /// has gone for the next machine.
+    fn let_read(&mut self) {
+        if std::mem::take(&mut self.is_noted) {
+            let seconds = READING.as_secs();
+            self.say(&format!("\nAny key goes on; by itself in {seconds} seconds.\n"));
+            self.consoles.wait_for_key(READING);
+        }
+    }
+
     fn say(&mut self, words: &str) {
         self.consoles.say(words);
     }
 
     fn say_error(&mut self, problem: &Error) {
+        self.is_noted = true;
         self.say(&format!("error: {}\n", printable(&problem.to_string())));
     }
 
@@ -200,16 +217,19 @@ impl Live {
         for missing in &waited.missing {
             self.say(&format!("waited for storage, and go on without it: {missing}\n"));
         }
+        self.is_noted |= !waited.missing.is_empty();
         let found = machine.find_medium(booted, &mut known);
         for line in &found.words {
             self.say(&format!("{}\n", printable(line)));
         }
+        self.is_noted |= found.is_noted;
         let Some(volume) = found.volume else { return };
         let point = self.mount_point();
         match end::mount_medium(&volume, &point) {
             Ok(is_writable) => {
                 if !is_writable {
                     self.say("the medium is write-protected: no store and no reports can be kept on it\n");
+                    self.is_noted = true;
                 }
                 self.medium = Some(Medium { point, is_writable });
             }
@@ -286,11 +306,14 @@ impl Live {
     fn guided(&mut self, wishes: &Wishes) -> Result<u8> {
         if wishes.options.is_some() {
             self.say("deblast.options are for mode batch: guided mode does not use them\n");
+            self.is_noted = true;
         }
         self.before();
         if let Err(why) = self.hook(self.hooks.before.clone().as_deref(), None)? {
             self.say(&format!("error: hooks.before: {why}\n"));
+            self.is_noted = true;
         }
+        self.let_read();
         let code = self.deblast(program::guided(self.medium.as_ref(), &self.landmarks), true)?;
         self.after(code)?;
         Ok(code)
@@ -305,7 +328,9 @@ impl Live {
         }
         if wishes.options.is_some() || wishes.hooks != Hooks::default() {
             self.say("deblast.options and hooks are not for mode practice: it does not use them\n");
+            self.is_noted = true;
         }
+        self.let_read();
         self.deblast(program::practice(&self.landmarks), true)
     }
 

@@ -58,7 +58,8 @@ pub(crate) struct Desk {
     line: UnixStream,
     monitor: UnixStream,
     seen: Shared,
-    baud: Option<u32>,
+    /// Keys are those of the machine, not those of the terminal.
+    pub(crate) is_at_keyboard: bool,
     begun: Instant,
     /// Keys pressed so far.
     pub(crate) pressed: usize,
@@ -68,10 +69,9 @@ pub(crate) struct Desk {
 }
 
 impl Machine {
-    /// Switches it on; `at_menu` does what somebody does before Deblast is ready. The line carries so many baud, or as many as
-    /// QEMU likes.
+    /// Switches it on; `at_menu` does what somebody does before Deblast is ready. The line carries so many baud.
     #[track_caller]
-    pub(crate) fn sits(mut self, baud: Option<u32>, at_menu: impl Fn(&mut Desk)) -> Desk {
+    pub(crate) fn sits(mut self, baud: u32, at_menu: impl Fn(&mut Desk)) -> Desk {
         let folder = self.folder.path();
         let [line, monitor] = ["line", "monitor"].map(|name| folder.join(name));
         self.command.arg("--serial").arg(format!("socket:{}", line.display()));
@@ -99,7 +99,7 @@ impl Machine {
 }
 
 impl Desk {
-    fn new(command: &mut Command, [line, monitor]: [&Path; 2], baud: Option<u32>, place: Place) -> Self {
+    fn new(command: &mut Command, [line, monitor]: [&Path; 2], baud: u32, place: Place) -> Self {
         let begun = Instant::now();
         let mut child = command.spawn().unwrap();
         let mut connect = |path: &Path| loop {
@@ -121,7 +121,7 @@ impl Desk {
             line,
             monitor,
             seen,
-            baud,
+            is_at_keyboard: false,
             begun,
             pressed: 0,
             told: Vec::new(),
@@ -207,26 +207,23 @@ impl Desk {
         lock(&self.seen).serial().contains(good)
     }
 
-    /// Presses a key of the terminal, or several.
-    pub(crate) fn types(&mut self, keys: &str) -> &mut Self {
-        self.tell(&format!("typed {keys:?}"));
-        for key in keys.split_inclusive(|_: char| true) {
-            self.line.write_all(key.as_bytes()).unwrap();
-            if let Some(baud) = self.baud {
-                std::thread::sleep(Duration::from_secs(1) * BITS / baud);
-            }
-        }
-        // An arrow is one key, however many bytes it sends.
-        self.pressed += if keys.starts_with('\x1b') { 1 } else { keys.len() };
-        self
-    }
-
-    /// Presses a key of the keyboard, by QEMU's name for it.
-    pub(crate) fn presses(&mut self, key: &str) -> &mut Self {
-        self.tell(&format!("pressed {key}"));
-        self.orders(&format!("sendkey {key}"));
+    /// Presses a key: of the terminal, or of the machine's own keyboard.
+    pub(crate) fn key(&mut self, key: &str) -> &mut Self {
+        self.tell(&format!("{key} is pressed"));
         self.pressed += 1;
-        // It is held for a tenth of a second.
+        let (sent, board) = match key {
+            "Enter" => ("\r", "ret"),
+            "Down" => ("\x1b[B", "down"),
+            "Ctrl-L" => ("\x0c", "ctrl-l"),
+            "?" => ("?", "shift-slash"),
+            key => (key, key),
+        };
+        if self.is_at_keyboard {
+            self.orders(&format!("sendkey {board}"));
+        } else {
+            self.line.write_all(sent.as_bytes()).unwrap();
+        }
+        // A key of the keyboard is held for a tenth of a second; and what comes closer together is typed by nobody.
         std::thread::sleep(Duration::from_millis(300));
         self
     }
@@ -304,18 +301,16 @@ impl Drop for Desk {
 }
 
 /// Feeds the terminal with what comes, no sooner than the line would have carried it.
-fn watch(mut line: UnixStream, seen: Shared, baud: Option<u32>) {
+fn watch(mut line: UnixStream, seen: Shared, baud: u32) {
     std::thread::spawn(move || {
-        let mut bytes = [0; 4096];
+        let mut bytes = [0; 1024];
         // Pieces of a twentieth of a second.
-        let most = baud.map_or(bytes.len(), |baud| (baud / BITS / 20).max(1) as usize).min(bytes.len());
+        let most = (baud / BITS / 20).max(1) as usize;
         let mut free = Instant::now();
         while let Ok(count @ 1..) = line.read(&mut bytes[..most]) {
-            if let Some(baud) = baud {
-                let now = Instant::now();
-                free = free.max(now) + Duration::from_secs(1) * u32::try_from(count).unwrap() * BITS / baud;
-                std::thread::sleep(free - now);
-            }
+            let now = Instant::now();
+            free = free.max(now) + Duration::from_secs(1) * u32::try_from(count).unwrap() * BITS / baud;
+            std::thread::sleep(free - now);
             let mut seen_now = lock(&seen);
             seen_now.bytes.extend_from_slice(&bytes[..count]);
             seen_now.terminal.process(&bytes[..count]);

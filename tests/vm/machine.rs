@@ -190,6 +190,14 @@ impl Guest {
         )
     }
 
+    /// All is done, with that exit code.
+    #[track_caller]
+    pub(crate) fn ends(&self, code: i32) -> &Self {
+        let found = self.landmarks();
+        let done = format!("DEBLAST DONE {code}");
+        self.require(found.last() == Some(&done.as_str()), &format!("{done:?} at the end, found {found:?}"))
+    }
+
     /// No target was written, and no run has ended.
     #[track_caller]
     pub(crate) fn reads_only(&self) -> &Self {
