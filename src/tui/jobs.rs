@@ -1,7 +1,7 @@
 //! The thread that does the work, so that keys are answered meanwhile. It tells [`News`]; when it ends without a last
 //! one, its end of the channel closes, and that is told as a failure.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::cleanup::shown::Proposal;
@@ -71,17 +71,21 @@ impl Hand {
             }
             Job::Store(place) => {
                 self.work.set_store(place);
+                say(News::Store(self.work.store()));
                 Ok(())
             }
             Job::Save(report, folder) => {
                 let saved = Work::save(&report.0, &folder).map_err(|error| error.to_string());
-                say(News::Saved(saved));
+                let names =
+                    |files: Vec<PathBuf>| files.iter().map(|file| file.display().to_string()).collect();
+                say(News::Saved(saved.map(names)));
                 Ok(())
             }
         };
         if let Err(error) = done {
             drop(self.tell.send(News::Failed(error.to_string())));
         }
+        drop(self.tell.send(News::Free));
     }
 
     fn find(&mut self) -> Result<()> {

@@ -5,6 +5,7 @@
 //! are a state (`app`) that messages change, a thread that works (`jobs`), and drawing (`screens`).
 
 mod app;
+mod disk;
 mod jobs;
 mod keys;
 mod plain;
@@ -24,13 +25,14 @@ use std::io::IsTerminal as _;
 use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
+use crate::cleanup::landmarks::Landmarks;
 use crate::cleanup::report_text::{headline, printable};
-use crate::cli::{Color, Options, Task};
+use crate::cli::{GuidedTask, Options, Theme as Wished};
 use crate::error::{Error, Result};
-use app::{App, Effect, Job, Msg, News};
+use app::{App, Effect, Msg, News, Setup};
 use jobs::Worker;
 use terminal::{Heard, Terminal};
-use theme::Theme;
+use theme::{Palette, Theme};
 use work::{Work, ask_to_stop};
 
 /// How often what the worker tells is drawn, and how often the clock is looked at when nothing happens.
@@ -46,45 +48,67 @@ pub fn may_ask() -> bool {
 ///
 /// # Errors
 /// There is no terminal, or a signature file or folder for reports cannot be used.
-pub fn execute(options: &Options) -> Result<u8> {
+pub fn execute(options: &Options, task: &GuidedTask) -> Result<u8> {
     if !may_ask() {
         return Err(Error::refused("guide through a clean", "there is no terminal to ask on")
             .hint("deblast scan and deblast clean work without one"));
     }
     let is_named = |name: &str| std::env::var("TERM").is_ok_and(|term| term == name);
     let is_bare = std::env::var_os("TERM").is_none_or(|term| term.is_empty()) || is_named("dumb");
-    if matches!(options.task, Task::Guided { plain: true, .. }) || is_bare {
-        return plain::execute(options);
+    let (code, end) = match task.plain || is_bare {
+        true => plain::execute(options, task)?,
+        false => on_screens(options, task)?,
+    };
+    if end == End::PowerOff {
+        Landmarks::open(options.landmarks.as_deref())?.want("poweroff")?;
     }
+    Ok(code)
+}
+
+/// What whoever leaves wants of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Stay,
+    PowerOff,
+}
+
+fn on_screens(options: &Options, task: &GuidedTask) -> Result<(u8, End)> {
     let work = Work::new(options)?;
-    let mut app = App::new(options.policy.clone(), work.store());
+    let mut app = App::new(Setup {
+        policy: options.policy.clone(),
+        store: work.store(),
+        theme: theme(task.theme),
+        live: task.live,
+        medium: task.medium.clone(),
+    });
     let worker = Worker::start(work)?;
     let mut terminal = Terminal::take()?;
-    let left = guide(&mut app, &worker, &mut terminal, theme(options.color));
+    let left = guide(&mut app, &worker, &mut terminal);
     drop(terminal);
     tell_end(&app);
-    left.map(|()| app.exit_code())
+    left.map(|end| (app.exit_code(), end))
 }
 
 /// What this terminal can show, as far as its environment tells.
-fn theme(color: Color) -> Theme {
+fn theme(wished: Wished) -> Theme {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default().to_lowercase();
     let is_vt = set("TERM").is_some_and(|term| term.starts_with("vt"));
     Theme {
         unicode: locale.contains("utf-8") || locale.contains("utf8"),
-        colour: match color {
-            Color::Always => true,
-            Color::Never => false,
-            Color::Auto => set("NO_COLOR").is_none() && !is_vt,
+        palette: match wished {
+            Wished::Auto if set("NO_COLOR").is_some() || is_vt => Palette::Mono,
+            Wished::Auto | Wished::Colour => Palette::Colour,
+            Wished::HighContrast => Palette::HighContrast,
+            Wished::Mono => Palette::Mono,
         },
     }
 }
 
 /// Waits for a key, the worker or the clock, has the state changed, and draws it, until somebody leaves.
-fn guide(app: &mut App, worker: &Worker, terminal: &mut Terminal, theme: Theme) -> Result<()> {
+fn guide(app: &mut App, worker: &Worker, terminal: &mut Terminal) -> Result<End> {
     let start = Instant::now();
-    let mut effects = vec![Effect::Start(Job::Find)];
+    let mut effects = app.find();
     let mut is_gone = false;
     let mut is_stale = true;
     loop {
@@ -94,29 +118,38 @@ fn guide(app: &mut App, worker: &Worker, terminal: &mut Terminal, theme: Theme) 
                 Effect::Start(job) => drop(worker.jobs.send(job)),
                 Effect::Answer(yes) => drop(worker.answers.send(yes)),
                 Effect::Stop => ask_to_stop(true),
-                Effect::Leave => return Ok(()),
+                Effect::Leave => return Ok(End::Stay),
+                Effect::PowerOff => return Ok(End::PowerOff),
             }
         }
         if is_stale {
-            terminal.draw(app, theme)?;
+            terminal.draw(app)?;
             is_stale = false;
+            if app.awaits_drawing() {
+                // What was typed before the plan could be seen is no answer to it.
+                is_stale = terminal.forget_typed()?;
+                effects.extend(app.update(Msg::Drawn, start.elapsed()));
+            }
         }
         let patience = if app.running.is_some() || !app.found { WORKING } else { IDLE };
-        match terminal.hear(patience)? {
-            Heard::Key(press) => {
-                effects.extend(app.update(Msg::Key(press), start.elapsed()));
-                is_stale = true;
-            }
-            Heard::Resized => is_stale = true,
-            Heard::Nothing => effects.extend(app.update(Msg::Tick, start.elapsed())),
-        }
+        let heard = terminal.hear(patience)?;
+        let was_settling = app.is_settling();
+        effects.extend(app.update(
+            match heard {
+                Heard::Key(press) => Msg::Key(press),
+                Heard::Burst(press) => Msg::Burst(press),
+                Heard::Resized | Heard::Nothing => Msg::Tick,
+            },
+            start.elapsed(),
+        ));
+        is_stale |= !matches!(heard, Heard::Nothing) || (was_settling && !app.is_settling());
         while !is_gone {
             let news = match worker.news.try_recv() {
                 Ok(news) => news,
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {
                     is_gone = true;
-                    News::Gone
+                    News::Gone(None)
                 }
             };
             effects.extend(app.update(Msg::News(news), start.elapsed()));

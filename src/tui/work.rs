@@ -15,12 +15,11 @@ use crate::cleanup::undo::Only;
 use crate::cleanup::{
     Decide, KeptRun, ListedRun, Question, Settings, Treated, Which, clean, keep_report, look, run_on, undo,
 };
-use crate::cli::{Options, Task};
+use crate::cli::{Options, Task, store_at};
 use crate::error::Result;
 use crate::event::{Event, Sink};
 use crate::finding::Outcome;
 use crate::policy::Policy;
-use crate::store::Store;
 use crate::threat::Signatures;
 
 /// Whether the run under way is asked to stop before the next file.
@@ -125,7 +124,7 @@ impl Work {
 
     /// Has records go elsewhere.
     pub(super) fn set_store(&mut self, place: PathBuf) {
-        self.settings.store = Store::at(place);
+        self.settings.store = store_at(place);
         self.settings.store_named = true;
         self.options.store = self.settings.store.clone();
         self.options.store_named = true;
