@@ -32,6 +32,7 @@ macro_rules! choice {
     };
 }
 
+pub(crate) mod configuration;
 mod cure;
 mod guided;
 mod hive;

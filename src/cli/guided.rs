@@ -7,6 +7,8 @@ use clap::{Args as ClapArgs, ValueEnum};
 
 use super::{Color, Cure, Options, Reading, StoreArg, Task, cure};
 use crate::error::{Error, Result};
+use crate::practice::Practice;
+use crate::store::Store;
 
 /// The options.
 #[derive(Debug, ClapArgs)]
@@ -17,6 +19,9 @@ pub(super) struct GuidedArgs {
     /// Numbered questions, line by line: for screen readers and bare terminals (as where TERM is dumb)
     #[arg(long)]
     plain: bool,
+    /// Guided on a practice disk, which is in this program: nothing real is touched, and all of it is removed in the end. What --store and --report-dir say does not count then
+    #[arg(long, conflicts_with = "targets")]
+    practice: bool,
     /// How the guided screens look; t changes it there
     #[arg(long, value_enum, default_value_t)]
     theme: ThemeArg,
@@ -62,6 +67,8 @@ pub struct GuidedTask {
     pub plain: bool,
     /// Nothing at all was typed, so that help is the answer where there is no terminal.
     pub bare: bool,
+    /// On the practice disk alone.
+    pub practice: bool,
     /// How the screens look.
     pub theme: Theme,
     /// The machine may be switched off from here.
@@ -72,7 +79,7 @@ pub struct GuidedTask {
 
 impl GuidedArgs {
     pub(super) fn resolve(self, options: &mut Options) -> Result<()> {
-        let Self { targets, plain, theme, live, medium, reading, cure, store } = self;
+        let Self { targets, plain, practice, theme, live, medium, reading, cure, store } = self;
         // A command that was mistyped reads like a target; a disk that is not there is worth the same words.
         if let Some(missing) = targets.iter().find(|target| !target.exists()) {
             return Err(Error::refused("start", "there is no such command, disk or image")
@@ -87,14 +94,26 @@ impl GuidedArgs {
             (Theme::Auto, Color::Always) => Theme::Colour,
             (named, _) => named,
         };
-        let bare = !plain && targets.is_empty();
-        options.task = Task::Guided(GuidedTask { plain, bare, theme, live, medium });
+        let bare = !plain && !practice && targets.is_empty();
+        options.task = Task::Guided(GuidedTask { plain, bare, practice, theme, live, medium });
         options.targets = targets;
         Ok(())
     }
 }
 
 impl Options {
+    /// The same for the practice disk alone: record and reports stay in its folder.
+    #[must_use]
+    pub fn for_practice(&self, practice: &Practice) -> Self {
+        let mut options = self.job(Task::Scan);
+        options.targets = vec![practice.disk().to_owned()];
+        options.store = Store::at(practice.folder().join("store"));
+        options.store_named = true;
+        options.report_dir = Some(practice.folder().join("reports"));
+        options.signatures.push(practice.signatures().to_owned());
+        options
+    }
+
     /// A clean as decided here, as it is typed behind `deblast` where nobody is asked. What the live image adds by itself
     /// from its medium is left out. So are the disks: their names may be others where this is read.
     #[must_use]

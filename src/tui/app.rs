@@ -113,6 +113,8 @@ pub(super) struct Setup {
     /// Where records go, in words.
     pub(super) store: String,
     pub(super) theme: Theme,
+    /// The disk is the one for practice.
+    pub(super) is_practice: bool,
     /// The machine may be switched off from here.
     pub(super) live: bool,
     /// Where a medium for reports and the like is mounted.
@@ -146,6 +148,7 @@ pub(super) struct App {
     pub(super) log: Vec<String>,
     /// The time of the last message.
     pub(super) now: Duration,
+    pub(super) is_practice: bool,
     /// The machine may be switched off from here.
     pub(super) live: bool,
     medium: Option<PathBuf>,
@@ -165,7 +168,7 @@ pub(super) struct App {
 
 impl App {
     pub(super) fn new(setup: Setup) -> Self {
-        let Setup { policy, store, theme, live, medium } = setup;
+        let Setup { policy, store, theme, is_practice, live, medium } = setup;
         Self {
             screen: Screen::Disks,
             overlay: None,
@@ -184,6 +187,7 @@ impl App {
             theme,
             log: Vec::new(),
             now: Duration::ZERO,
+            is_practice,
             live,
             medium,
             notes: VecDeque::new(),
@@ -227,6 +231,11 @@ impl App {
         self.running.is_none() && self.jobs == 0 && !self.is_gone
     }
 
+    /// What must still be said to somebody who has left the screens: how the work has died.
+    pub(super) fn last_words(&self) -> Option<&str> {
+        self.log.last().filter(|_| self.is_gone).map(String::as_str)
+    }
+
     /// Whether a plan must be drawn before it can be answered.
     pub(super) fn awaits_drawing(&self) -> bool {
         self.screen == Screen::Plan && self.proposal.is_some() && self.asked_since.is_none()
@@ -241,7 +250,7 @@ impl App {
     /// What the keys of this screen may ask for; the footer shows these, and no other key does anything.
     pub(super) fn offers(&self) -> Vec<Action> {
         use Action::{
-            Back, Clean, Down, First, Help, Last, Less, Log, LookAgain, More, Open, PageDown, PageUp,
+            Back, Batch, Clean, Down, First, Help, Last, Less, Log, LookAgain, More, Open, PageDown, PageUp,
             PowerOff, Report, Save, Store, Switches, Theme, Undo, Up, Yes,
         };
         let seen = self.disk().is_some_and(|disk| disk.done.is_some());
@@ -254,7 +263,7 @@ impl App {
             (Screen::Disks, false) => vec![Log],
             (Screen::Findings, true) => vec![Clean, Undo, Report, Switches, Log],
             (Screen::Findings, false) => vec![Report, Log],
-            (Screen::Report, true) => vec![Open, Undo, Save, LookAgain, Clean, Store, Log],
+            (Screen::Report, true) => vec![Open, Undo, Save, LookAgain, Clean, Batch, Store, Log],
             (Screen::Report, false) => vec![Open, Log],
             (Screen::Plan, _) => {
                 let is_clean = self.proposal.as_ref().is_some_and(|asked| asked.kind == Kind::Clean);
@@ -264,9 +273,14 @@ impl App {
                 offers
             }
             (Screen::Runs | Screen::Parts, _) => vec![Open],
-            (Screen::Switches, _) => vec![More, Less, Open],
+            (Screen::Switches, true) => vec![More, Less, Open, Batch],
+            (Screen::Switches, false) => vec![More, Less, Open],
             (Screen::Log | Screen::Work, _) => Vec::new(),
         };
+        if self.is_practice {
+            // It would have the live image look for a stand-in.
+            offers.retain(|action| *action != Batch);
+        }
         if self.live && self.is_idle() && matches!(self.screen, Screen::Disks | Screen::Report) {
             offers.push(PowerOff);
         }
@@ -378,6 +392,10 @@ impl App {
             Action::Save => {
                 let folder = self.medium.as_ref().map(|medium| medium.join("reports").display().to_string());
                 self.overlay = Some(Overlay::Entry(Entry::Save, folder.unwrap_or_default()));
+            }
+            Action::Batch => {
+                let folder = self.medium.as_ref().map(|medium| medium.display().to_string());
+                self.overlay = Some(Overlay::Entry(Entry::Batch, folder.unwrap_or_default()));
             }
             Action::Store => self.overlay = Some(Overlay::Entry(Entry::Store, String::new())),
             Action::PowerOff => self.overlay = Some(Overlay::PowerOff),

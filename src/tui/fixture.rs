@@ -76,6 +76,7 @@ pub(super) fn setup() -> Setup {
         policy: Policy::default(),
         store: "/var/lib/deblast".to_owned(),
         theme: Theme { unicode: true, palette: Palette::Colour },
+        is_practice: false,
         live: false,
         medium: None,
     }

@@ -31,6 +31,7 @@ pub(super) enum Action {
     Log,
     LookAgain,
     Save,
+    Batch,
     Store,
     Theme,
     PowerOff,
@@ -142,6 +143,13 @@ pub(super) const KEYS: &[Binding] = &[
         "p, F9, 9",
         "place of record",
         "have the record of the next run go elsewhere",
+    ),
+    binding(
+        Action::Batch,
+        &[Press::Char('b')],
+        "b",
+        "batch file",
+        "write deblast.toml, by which the live image repeats this clean and asks nothing",
     ),
     binding(
         Action::PowerOff,

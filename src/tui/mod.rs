@@ -6,6 +6,8 @@
 
 mod app;
 mod disk;
+#[cfg(debug_assertions)]
+mod fault;
 mod jobs;
 mod keys;
 mod plain;
@@ -21,7 +23,8 @@ mod app_tests;
 #[cfg(test)]
 mod fixture;
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
@@ -29,9 +32,11 @@ use crate::cleanup::landmarks::Landmarks;
 use crate::cleanup::report_text::{headline, printable};
 use crate::cli::{GuidedTask, Options, Theme as Wished};
 use crate::error::{Error, Result};
+use crate::practice::Practice;
+use crate::volume::mount::{hold_signals, is_stopped};
 use app::{App, Effect, Msg, News, Setup};
 use jobs::Worker;
-use terminal::{Heard, Terminal};
+use terminal::{Heard, Terminal, last_panic};
 use theme::{Palette, Theme};
 use work::{Work, ask_to_stop};
 
@@ -55,10 +60,14 @@ pub fn execute(options: &Options, task: &GuidedTask) -> Result<u8> {
     }
     let is_named = |name: &str| std::env::var("TERM").is_ok_and(|term| term == name);
     let is_bare = std::env::var_os("TERM").is_none_or(|term| term.is_empty()) || is_named("dumb");
+    let practice = task.practice.then(Practice::create).transpose()?;
+    let for_practice = practice.as_ref().map(|practice| options.for_practice(practice));
+    let guided = for_practice.as_ref().unwrap_or(options);
     let (code, end) = match task.plain || is_bare {
-        true => plain::execute(options, task)?,
-        false => on_screens(options, task)?,
+        true => plain::execute(guided, task)?,
+        false => on_screens(guided, task)?,
     };
+    drop(practice);
     if end == End::PowerOff {
         Landmarks::open(options.landmarks.as_deref())?.want("poweroff")?;
     }
@@ -73,20 +82,29 @@ enum End {
 }
 
 fn on_screens(options: &Options, task: &GuidedTask) -> Result<(u8, End)> {
-    let work = Work::new(options)?;
+    // The terminal is given back before a signal is obeyed.
+    let _held = hold_signals()?;
+    let work = Work::new(options, task)?;
     let mut app = App::new(Setup {
         policy: options.policy.clone(),
         store: work.store(),
         theme: theme(task.theme),
+        is_practice: task.practice,
         live: task.live,
         medium: task.medium.clone(),
     });
-    let worker = Worker::start(work)?;
+    let mut worker = Worker::start(work)?;
     let mut terminal = Terminal::take()?;
-    let left = guide(&mut app, &worker, &mut terminal);
+    let left = catch_unwind(AssertUnwindSafe(|| guide(&mut app, &worker, &mut terminal)));
     drop(terminal);
+    // However it was left: what is being written is taken back, and told.
+    worker.end();
+    worker.news().try_iter().for_each(|news| drop(app.update(Msg::News(news), Duration::ZERO)));
     tell_end(&app);
-    left.map(|end| (app.exit_code(), end))
+    match left {
+        Ok(left) => left.map(|end| (if is_stopped() { 2 } else { app.exit_code() }, end)),
+        Err(panic) => resume_unwind(panic),
+    }
 }
 
 /// What this terminal can show, as far as its environment tells.
@@ -114,9 +132,8 @@ fn guide(app: &mut App, worker: &Worker, terminal: &mut Terminal) -> Result<End>
     loop {
         for effect in effects.drain(..) {
             match effect {
-                // A worker that is gone is told by its channel.
-                Effect::Start(job) => drop(worker.jobs.send(job)),
-                Effect::Answer(yes) => drop(worker.answers.send(yes)),
+                Effect::Start(job) => worker.start_job(job),
+                Effect::Answer(yes) => worker.answer(yes),
                 Effect::Stop => ask_to_stop(true),
                 Effect::Leave => return Ok(End::Stay),
                 Effect::PowerOff => return Ok(End::PowerOff),
@@ -131,6 +148,11 @@ fn guide(app: &mut App, worker: &Worker, terminal: &mut Terminal) -> Result<End>
                 effects.extend(app.update(Msg::Drawn, start.elapsed()));
             }
         }
+        #[cfg(debug_assertions)]
+        fault::strike(if app.is_writing() { "screen-writing" } else { "screen" });
+        if is_stopped() {
+            return Ok(End::Stay);
+        }
         let patience = if app.running.is_some() || !app.found { WORKING } else { IDLE };
         let heard = terminal.hear(patience)?;
         let was_settling = app.is_settling();
@@ -144,12 +166,12 @@ fn guide(app: &mut App, worker: &Worker, terminal: &mut Terminal) -> Result<End>
         ));
         is_stale |= !matches!(heard, Heard::Nothing) || (was_settling && !app.is_settling());
         while !is_gone {
-            let news = match worker.news.try_recv() {
+            let news = match worker.news().try_recv() {
                 Ok(news) => news,
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {
                     is_gone = true;
-                    News::Gone(None)
+                    News::Gone(last_panic())
                 }
             };
             effects.extend(app.update(Msg::News(news), start.elapsed()));
@@ -160,10 +182,26 @@ fn guide(app: &mut App, worker: &Worker, terminal: &mut Terminal) -> Result<End>
 
 /// What is left on the screen when the program is left: each disk's result, and where it is written down.
 fn tell_end(app: &App) {
+    let mut lines = Vec::new();
+    if is_stopped() {
+        lines.push("A signal has ended Deblast.".to_owned());
+    }
     for disk in &app.disks {
         let Some(done) = &disk.done else { continue };
-        println!("{}: {}", disk.name(), headline(&done.report).word);
-        done.files.iter().for_each(|file| println!("  report: {}", file.display()));
-        done.records.iter().for_each(|place| println!("  record of the run: {}", printable(place)));
+        lines.push(format!("{}: {}", disk.name(), headline(&done.report).word));
+        if !app.is_practice {
+            lines.extend(done.files.iter().map(|file| format!("  report: {}", file.display())));
+            lines.extend(
+                done.records.iter().map(|place| format!("  record of the run: {}", printable(place))),
+            );
+        }
     }
+    // Where the work has ended in mid-air, and the like.
+    lines.extend(app.last_words().map(str::to_owned));
+    if app.is_practice {
+        lines.push("That was practice. Its disk, its record and its reports are gone.".to_owned());
+    }
+    let mut output = std::io::stdout().lock();
+    // A terminal that is gone is told nothing.
+    let _ = lines.iter().try_for_each(|line| writeln!(output, "{line}"));
 }

@@ -16,11 +16,12 @@ use crate::tui::disk::{DiskView, PARTS, exit_code};
 use crate::tui::switches::SWITCHES;
 use crate::tui::text::{check_meaning, check_title, evidence, grade_meaning, install_name};
 use crate::tui::work::{Done, Work};
+use crate::volume::mount::is_stopped;
 use talk::Talk;
 
 /// Guides by questions on standard output, answered on standard input.
 pub(super) fn execute(options: &Options, task: &GuidedTask) -> Result<(u8, End)> {
-    let work = Work::new(options)?;
+    let work = Work::new(options, task)?;
     let talk = Talk::new(std::io::stdin().lock(), std::io::stdout());
     Guide { work, talk, disks: Vec::new(), task }.run()
 }
@@ -52,6 +53,7 @@ enum Act {
     Save,
     LookAgain,
     Disks,
+    Batch,
     SwitchOff,
 }
 
@@ -69,8 +71,18 @@ impl<R: BufRead, W: Write> Guide<'_, R, W> {
              number or a letter, and Enter. Nothing is written to a disk before its plan was shown and answered with y.",
             env!("CARGO_PKG_VERSION")
         ));
+        if self.task.practice {
+            self.talk.say(
+                "\nPRACTICE. The disk is a file that was made for it; nothing real is touched, and all of it is removed when \
+                 you leave.",
+            );
+        }
         let mut next = Next::Find;
         loop {
+            if is_stopped() {
+                self.talk.say("\nA signal has ended Deblast.");
+                return Ok((2, End::Stay));
+            }
             next = match next {
                 Next::Find => self.find()?,
                 Next::Disks => self.choose_disk(),
@@ -215,8 +227,16 @@ impl<R: BufRead, W: Write> Guide<'_, R, W> {
             1 => (Act::Disks, "look again which disks are attached".to_owned()),
             _ => (Act::Disks, "another disk".to_owned()),
         });
+        if !self.task.practice {
+            acts.push((
+                Act::Batch,
+                "write deblast.toml, which repeats this clean and asks nothing".to_owned(),
+            ));
+        }
         acts.extend(self.task.live.then(|| (Act::SwitchOff, SWITCH_OFF.to_owned())));
-        let heading = format!("{}: {}. What next?", printable(&disk.path.display().to_string()), word(disk));
+        let practice = if self.task.practice { "PRACTICE: " } else { "" };
+        let path = printable(&disk.path.display().to_string());
+        let heading = format!("{practice}{path}: {}. What next?", word(disk));
         let items: Vec<String> = acts.iter().map(|(_, words)| words.clone()).collect();
         let Some(act) = self.choose(&heading, &items, "leave").and_then(|at| acts.get(at)) else {
             return Ok(Next::Leave(End::Stay));
@@ -232,6 +252,7 @@ impl<R: BufRead, W: Write> Guide<'_, R, W> {
             Act::LookAgain => self.look_again(index)?,
             Act::Disks if self.disks.len() == 1 => return Ok(Next::Find),
             Act::Disks => return Ok(Next::Disks),
+            Act::Batch => self.save_batch(),
             Act::SwitchOff => return Ok(self.switch_off().unwrap_or(Next::Disk(index))),
         }
         Ok(Next::Disk(index))
@@ -413,7 +434,8 @@ impl<R: BufRead, W: Write> Guide<'_, R, W> {
 
     fn move_store(&mut self) {
         self.talk.say(
-            "\nThe record of a run is what undo needs: a stick or another disk, never the disk that is cleaned.",
+            "\nThe record of a run is what undo needs: a folder on a stick or on another disk, never on the disk that is \
+             cleaned; or the word disk: then it is a folder on the Windows disk's own volume.",
         );
         match self.talk.ask("The folder for it, or Enter to leave it as it is:") {
             Some(place) if !place.is_empty() => {
@@ -427,17 +449,45 @@ impl<R: BufRead, W: Write> Guide<'_, R, W> {
 
     fn save(&self, index: usize) {
         let Some(report) = self.disks.get(index).and_then(DiskView::report) else { return };
-        match self
-            .talk
-            .ask("The folder for the report, never on the disk that is cleaned; or Enter to save none:")
-        {
-            Some(folder) if !folder.is_empty() => match Work::save(report, Path::new(&folder)) {
-                Ok(files) => {
-                    files.iter().for_each(|file| self.talk.say(&format!("report: {}", file.display())))
-                }
-                Err(error) => self.talk.say(&format!("Not saved: {}", printable(&error.to_string()))),
-            },
-            _ => self.talk.say("Nothing was saved."),
+        let reports = self.task.medium.as_ref().map(|medium| medium.join("reports"));
+        let asked = "The folder for the report, never on the disk that is cleaned";
+        let Some(folder) = self.folder(asked, reports.as_deref()) else { return };
+        match Work::save(report, &folder) {
+            Ok(files) => files.iter().for_each(|file| self.talk.say(&format!("report: {}", file.display()))),
+            Err(error) => self.talk.say(&format!("Not saved: {}", printable(&error.to_string()))),
+        }
+    }
+
+    fn save_batch(&self) {
+        self.talk.say(
+            "\ndeblast.toml repeats a clean as decided, on every disk that is found, without a plan or a question, and \
+             switches off. The live image does what it says where it lies on the DEBLAST medium.",
+        );
+        let medium = self.task.medium.as_deref();
+        let Some(folder) = self.folder("The folder for it", medium) else { return };
+        match self.work.save_batch(&folder) {
+            Ok(words) => {
+                words.iter().for_each(|words| self.talk.say(&format!("saved: {}", printable(words))))
+            }
+            Err(error) => self.talk.say(&format!("Not saved: {}", printable(&error.to_string()))),
+        }
+    }
+
+    /// A folder that is typed, or the usual one by Enter where there is one. None: nothing is to be saved.
+    fn folder(&self, what: &str, usual: Option<&Path>) -> Option<PathBuf> {
+        let (enter, none) = match usual {
+            Some(folder) => (format!("Enter for {}", printable(&folder.display().to_string())), "n"),
+            None => ("Enter".to_owned(), ""),
+        };
+        let otherwise = if usual.is_some() { ", n for none" } else { " for none" };
+        let answer = self.talk.ask(&format!("{what}; {enter}{otherwise}:"))?;
+        match answer.as_str() {
+            _ if answer == none => {
+                self.talk.say("Nothing was saved.");
+                None
+            }
+            "" => usual.map(Path::to_owned),
+            typed => Some(PathBuf::from(typed)),
         }
     }
 

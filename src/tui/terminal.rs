@@ -1,6 +1,7 @@
 //! The terminal: taken, and given back whatever happens. The only place that knows the terminal libraries' keys.
 
 use std::io::Stdout;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
@@ -23,6 +24,14 @@ use crate::tui::theme::Palette;
 const SERIAL: (u16, u16) = (80, 24);
 /// Keys that come closer together than this are not typed by a person: pasted text, a line's noise, a script.
 const BURST: Duration = Duration::from_millis(20);
+
+/// What the last panic apart from the main thread's said.
+static LAST_PANIC: Mutex<Option<String>> = Mutex::new(None);
+
+/// What the thread that works has died of, if it has.
+pub(super) fn last_panic() -> Option<String> {
+    LAST_PANIC.lock().ok()?.take()
+}
 
 /// The terminal, raw and with a screen of its own while this lives.
 pub(super) struct Terminal {
@@ -54,6 +63,8 @@ impl Terminal {
             if std::thread::current().name() == Some("main") {
                 give_back();
                 earlier(info);
+            } else if let Ok(mut last) = LAST_PANIC.lock() {
+                *last = Some(info.to_string().replace('\n', " "));
             }
         }));
         enable_raw_mode().doing(DOING)?;

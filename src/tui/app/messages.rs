@@ -66,6 +66,8 @@ pub(in crate::tui) enum Job {
     Store(PathBuf),
     /// Write a report into a folder.
     Save(Box<SavedReport>, PathBuf),
+    /// Write into a folder what repeats a clean as decided.
+    Batch(Policy, PathBuf),
 }
 
 /// A report on its way to a folder.

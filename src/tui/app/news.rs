@@ -70,7 +70,10 @@ impl App {
         self.found = true;
         self.home();
         let why = why.map(|why| format!(" ({})", printable(&why))).unwrap_or_default();
-        self.log(format!("THE WORK HAS ENDED WITHOUT A RESULT{why}"));
+        let place = record
+            .as_deref()
+            .map(|record| format!("; the disk was being written, the record is in {record}"));
+        self.log(format!("THE WORK HAS ENDED WITHOUT A RESULT{why}{}", place.unwrap_or_default()));
         self.tell(match record {
             Some(record) => format!(
                 "The work has ended without a result{why}, while the disk was being written. The record is in {record}: leave \

@@ -35,6 +35,8 @@ pub(in crate::tui) enum Entry {
     Store,
     /// A folder for the report.
     Save,
+    /// A folder for the file that repeats a clean.
+    Batch,
 }
 
 impl App {
@@ -91,6 +93,10 @@ impl App {
             Entry::Store => {
                 self.disks.iter_mut().for_each(|disk| disk.stale = true);
                 vec![self.begin(Job::Store(PathBuf::from(text)))]
+            }
+            Entry::Batch => {
+                let policy = self.policy.clone();
+                vec![self.begin(Job::Batch(policy, PathBuf::from(text)))]
             }
             Entry::Save => match self.disk().and_then(DiskView::report) {
                 Some(report) => {

@@ -80,7 +80,8 @@ pub(super) fn render(frame: &mut Frame<'_>, app: &App) {
 }
 
 fn header(painter: &mut Painter<'_>, area: Rect, app: &App) {
-    let left = format!("Deblast {}", env!("CARGO_PKG_VERSION"));
+    let practice = if app.is_practice { "  PRACTICE" } else { "" };
+    let left = format!("Deblast {}{practice}", env!("CARGO_PKG_VERSION"));
     let (right, tone) = match &app.running {
         Some(running) if running.writes && running.stage == Stage::Writing => {
             ("THE DISK IS WRITTEN: leave it on", Tone::Bad)
@@ -199,7 +200,8 @@ fn over(painter: &mut Painter<'_>, body: Rect, app: &App, overlay: &Overlay) {
             "Where the record of the next run goes",
             vec![
                 row(
-                    "Undo needs the record. A folder on a stick or on another disk; never on the disk that is cleaned.",
+                    "Undo needs the record. A folder on a stick or on another disk, never on the disk that is cleaned; or the word disk: \
+                     then it is a folder on the Windows disk's own volume.",
                 ),
                 entry(text),
             ],
@@ -207,6 +209,16 @@ fn over(painter: &mut Painter<'_>, body: Rect, app: &App, overlay: &Overlay) {
         Overlay::Entry(Entry::Save, text) => (
             "Save the report",
             vec![row("A folder on a stick or on another disk; it is made where it is missing:"), entry(text)],
+        ),
+        Overlay::Entry(Entry::Batch, text) => (
+            "Save as a batch file",
+            vec![
+                row(
+                    "deblast.toml repeats this clean as decided, on every disk that is found, without a plan or a question, and \
+                     switches off. The live image does what it says where it lies on the DEBLAST medium. A folder:",
+                ),
+                entry(text),
+            ],
         ),
         Overlay::Note(words) => ("Note", vec![row(words.clone())]),
     };
