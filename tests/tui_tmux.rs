@@ -103,6 +103,18 @@ impl Drop for Screen {
     }
 }
 
+/// What is typed at a terminal that can do nothing.
+fn on_a_terminal(command: &mut Command, answers: &str) -> Ran {
+    let words: Vec<String> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| word.to_str().unwrap().to_owned())
+        .collect();
+    let mut terminal = Command::new("sh");
+    let script = "printf '%s' \"$2\" | TERM=dumb script -qec \"$1\" /dev/null";
+    terminal.args(["-c", script, "sh", &words.join(" "), answers]);
+    Ran::of(&mut terminal)
+}
+
 /// The main job by keys: looked at, cleaned with two keys, verified; then taken back, to the byte.
 #[test]
 fn a_clean_and_its_undo_by_keys_alone() {
@@ -112,12 +124,18 @@ fn a_clean_and_its_undo_by_keys_alone() {
     let Some(screen) = Screen::open(&case, (80, 25), &reports) else { return };
     screen.awaits("INFECTED").key("c").awaits("Nothing has been written yet");
     assert_eq!(digest(&case.bytes()), digest(&case.original), "before the yes");
-    screen.key("y").awaits("C L E A N E D").awaits("Next steps");
+    screen.awaits("y carry out").key("y").awaits("C L E A N E D").awaits("Next steps");
     // The store counts one run; batch, which knows nothing of the screens, finds a clean disk.
     assert_eq!(case.runs().len(), 1);
     case.scan().exits(0);
     screen.key("u").awaits("4 of 4 changes in force").key("Enter").awaits("the protection alone");
-    screen.key("Down").key("Enter").awaits("WARNING: this brings back").key("y").awaits("D O N E");
+    screen
+        .key("Down")
+        .key("Enter")
+        .awaits("WARNING: this brings back")
+        .awaits("y carry out")
+        .key("y")
+        .awaits("D O N E");
     assert_eq!(digest(&case.bytes()), digest(&case.original), "the undo to the byte");
     screen.key("q").awaits("Disks").key("q").awaits("Leave?").key("q");
     assert_eq!(screen.ends(), 0);
@@ -142,10 +160,43 @@ fn enter_alone_changes_no_byte() {
     }
     std::thread::sleep(Duration::from_millis(500));
     screen.awaits("Nothing has been written yet").key("q").awaits("no byte was written");
-    screen.key("Enter").key("q").awaits("Leave?").key("q");
+    // Back to the findings, where those Enters led, and out.
+    screen.key("Enter").awaits("Findings on").key("q").awaits("q leave").key("q").awaits("Leave?").key("q");
     assert_eq!(screen.ends(), 1);
     assert_eq!(digest(&case.bytes()), digest(&case.original));
     assert!(!case.store().exists());
+}
+
+/// Where the live image has started it the machine may be switched off: that is asked once, and left as a wish.
+#[test]
+fn switching_off_is_a_wish_in_the_landmarks() {
+    let Some(case) = Case::practice() else { return };
+    let landmarks = case.path("landmarks");
+    let options = ["--live", "--landmarks", landmarks.to_str().unwrap()];
+    let Some(screen) = Screen::open(&case, (80, 25), &options) else { return };
+    screen
+        .awaits("o power off")
+        .key("o")
+        .awaits("Switch the machine off?")
+        .key("Enter")
+        .awaits("o power off");
+    screen.key("o").awaits("Switch the machine off?").key("o");
+    assert_eq!(screen.ends(), 1);
+    let told = fs::read_to_string(&landmarks).unwrap();
+    assert_eq!(told.lines().filter(|line| *line == "WANT poweroff").count(), 1, "{told}");
+    assert_eq!(told.lines().last(), Some("WANT poweroff"), "{told}");
+    assert_eq!(digest(&case.bytes()), digest(&case.original));
+    // By numbers too: the tenth, and only y is yes. Left otherwise, nothing is wished for.
+    fs::remove_file(&landmarks).unwrap();
+    let store = case.store();
+    let words = [&["--plain", "--store", store.to_str().unwrap()], &options[..]].concat();
+    for (answers, wished) in [("9\n\n9\nyes\nq\n", 0), ("9\ny\n", 1)] {
+        let mut command = case.on_disk(&words);
+        let ran = on_a_terminal(&mut command, answers).exits(1);
+        ran.says("switch this machine off");
+        let told = fs::read_to_string(&landmarks).unwrap();
+        ran.require(told.matches("WANT").count() == wished, &told);
+    }
 }
 
 /// A terminal that is made smaller and larger meanwhile, too small at last: it is drawn anew each time.
@@ -168,15 +219,8 @@ fn the_terminal_may_change_its_size() {
 #[test]
 fn a_dumb_terminal_gets_questions() {
     let Some(case) = Case::practice() else { return };
-    let mut terminal = Command::new("sh");
     let store = case.store();
-    let command = case.on_disk(&["--store", store.to_str().unwrap()]);
-    let words: Vec<String> = std::iter::once(command.get_program())
-        .chain(command.get_args())
-        .map(|word| word.to_str().unwrap().to_owned())
-        .collect();
-    terminal.args(["-c", "printf 'q\\n' | TERM=dumb script -qec \"$1\" /dev/null", "sh", &words.join(" ")]);
-    let ran = Ran::of(&mut terminal).exits(1);
+    let ran = on_a_terminal(&mut case.on_disk(&["--store", store.to_str().unwrap()]), "q\n").exits(1);
     ran.says("A number from 1 to 8, or q:");
     ran.require(!ran.stdout.contains('\u{1b}'), "no control sequence");
 }
@@ -190,7 +234,7 @@ fn a_terminal_that_closes_leaves_what_the_next_run_settles() {
         fs::write(&case.disk, &case.original).unwrap();
         let _ = fs::remove_dir_all(case.store());
         let Some(screen) = Screen::open(&case, (80, 25), &[]) else { return };
-        screen.awaits("INFECTED").key("c").awaits("Nothing has been written yet").key("y");
+        screen.awaits("INFECTED").key("c").awaits("y carry out").key("y");
         std::thread::sleep(Duration::from_millis(moment));
         drop(screen);
         // Whoever was writing is gone with its terminal.

@@ -1,11 +1,12 @@
 //! What messages make of the state, and which effects come out.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::cleanup::shown::Kind;
 use crate::cleanup::undo::Only;
 use crate::policy::{Dcom, Policy};
-use crate::tui::app::{Effect, Job, News, Overlay, Screen, Stage};
+use crate::tui::app::{Effect, Entry, Job, Msg, News, Overlay, Screen, Stage};
 use crate::tui::fixture::{Played, RUN, done, proposal, run};
 use crate::tui::keys::Press;
 
@@ -18,7 +19,7 @@ fn two_keys_from_the_look_to_the_clean() {
     let mut played = Played::seen(false);
     played.keys("c");
     assert_eq!((played.effects.as_slice(), played.app.screen), (&[clean()][..], Screen::Plan));
-    played.hear(News::Asked(Box::new(proposal(Kind::Clean))));
+    played.ask(proposal(Kind::Clean));
     played.keys("y");
     assert_eq!(played.effects[1..], [Effect::Answer(true)]);
     assert_eq!((played.app.screen, played.app.step()), (Screen::Work, 3));
@@ -59,13 +60,13 @@ fn a_session_is_given_up_for_its_word_alone() {
         played.keys("c");
         let mut asked = proposal(Kind::Clean);
         asked.discards = true;
-        played.hear(News::Asked(Box::new(asked)));
+        played.ask(asked);
         played.keys("y");
-        assert_eq!(played.app.overlay, Some(Overlay::Word(String::new())));
+        assert_eq!(played.app.overlay, Some(Overlay::Entry(Entry::Word, String::new())));
         played.keys(word);
         played.press(Press::Enter);
         assert_eq!(played.effects.contains(&Effect::Answer(true)), goes, "{word:?}");
-        assert_eq!(played.app.overlay, None);
+        assert_eq!(matches!(played.app.overlay, Some(Overlay::Note(_))), !goes, "{word:?}");
     }
 }
 
@@ -88,7 +89,13 @@ fn leaving_a_plan_answers_no_and_says_so() {
     played.keys("cq");
     played.hear(News::Asked(Box::new(proposal(Kind::Clean))));
     assert_eq!(played.effects, [clean(), Effect::Answer(false)]);
-    assert_eq!((played.app.screen, played.app.running.is_none()), (Screen::Disks, true));
+    played.hear(News::Free);
+    assert_eq!((played.app.screen, played.app.is_idle()), (Screen::Disks, true));
+    // Or it ended without any question: that does not tear anybody from where they have gone.
+    let mut played = Played::seen(false);
+    played.keys("cq");
+    played.hear(News::Ended(Box::new(done("cleaned"))));
+    assert_eq!(played.app.screen, Screen::Disks);
 }
 
 #[test]
@@ -140,6 +147,55 @@ fn leaving_takes_two_keys() {
 }
 
 #[test]
+fn the_machine_is_switched_off_where_it_may_be_and_never_by_enter() {
+    let mut played = Played::cleaned();
+    played.keys("oo");
+    assert!(!played.effects.contains(&Effect::PowerOff), "not on somebody's own machine");
+    let live = || {
+        let mut played = Played::cleaned();
+        played.app.live = true;
+        played
+    };
+    let mut played = live();
+    played.keys("o");
+    assert_eq!(played.app.overlay, Some(Overlay::PowerOff));
+    played.press(Press::Enter);
+    played.keys("oyoq");
+    assert!(!played.effects.contains(&Effect::PowerOff));
+    played.tell(Msg::Key(Press::Char('o')));
+    played.tell(Msg::Burst(Press::Char('o')));
+    assert!(!played.effects.contains(&Effect::PowerOff), "no noise of a line");
+    played.keys("oo");
+    assert_eq!(played.effects.last(), Some(&Effect::PowerOff));
+    // Not while anything is written, read again, or looked at.
+    for mut played in [Played::asked(), Played::writing(), Played::verifying()] {
+        played.app.live = true;
+        played.keys("oo");
+        assert!(!played.effects.contains(&Effect::PowerOff));
+    }
+}
+
+/// A `y` that was typed before the plan could be read is no answer to it; nor is one in the midst of other keys.
+#[test]
+fn a_yes_counts_once_the_plan_was_seen() {
+    let mut played = Played::seen(false);
+    played.keys("cy");
+    played.hear(News::Asked(Box::new(proposal(Kind::Clean))));
+    played.keys("y");
+    played.tell(Msg::Drawn);
+    played.now += Duration::from_millis(250);
+    played.keys("y");
+    assert_eq!(played.effects, [clean()]);
+    played.now += Duration::from_millis(100);
+    played.tell(Msg::Burst(Press::Char('y')));
+    assert!(matches!(&played.app.overlay, Some(Overlay::Note(words)) if words.contains("does not count")));
+    played.press(Press::Enter);
+    assert_eq!(played.effects, [clean()]);
+    played.keys("y");
+    assert_eq!(played.effects, [clean(), Effect::Answer(true)]);
+}
+
+#[test]
 fn a_run_that_was_cut_comes_first() {
     let mut played = Played::seen(true);
     assert!(matches!(&played.app.overlay, Some(Overlay::Note(words)) if words.contains(RUN)));
@@ -170,7 +226,7 @@ fn an_undo_offers_the_protection_first() {
 #[test]
 fn a_worker_that_is_gone_is_a_failure() {
     let mut played = Played::writing();
-    played.hear(News::Gone);
+    played.hear(News::Gone(None));
     assert!(matches!(&played.app.overlay, Some(Overlay::Note(words)) if words.contains("taken back first")));
     assert_eq!(played.app.exit_code(), 2);
     let mut played = Played::asked();

@@ -8,8 +8,9 @@ use crate::cleanup::report::Report;
 use crate::cleanup::shown::{Kind, Proposal};
 use crate::event::Event;
 use crate::policy::Policy;
-use crate::tui::app::{App, Effect, Msg, News};
+use crate::tui::app::{App, Effect, Msg, News, Setup};
 use crate::tui::keys::Press;
+use crate::tui::theme::{Palette, Theme};
 use crate::tui::work::Done;
 
 pub(super) const DISK: &str = "/dev/sda (37 GiB, ST340014A, 5JX0ABCD)";
@@ -70,6 +71,17 @@ pub(super) fn proposal(kind: Kind) -> Proposal {
     }
 }
 
+pub(super) fn setup() -> Setup {
+    Setup {
+        policy: Policy::default(),
+        store: "/var/lib/deblast".to_owned(),
+        theme: Theme { unicode: true, palette: Palette::Colour },
+        is_practice: false,
+        live: false,
+        medium: None,
+    }
+}
+
 /// An app that messages are given to.
 pub(super) struct Played {
     pub(super) app: App,
@@ -79,7 +91,8 @@ pub(super) struct Played {
 
 impl Played {
     pub(super) fn new() -> Self {
-        let app = App::new(Policy::default(), "/var/lib/deblast".to_owned());
+        let mut app = App::new(setup());
+        app.find();
         Self { app, now: Duration::ZERO, effects: Vec::new() }
     }
 
@@ -91,6 +104,7 @@ impl Played {
         played.hear(News::Event(Event::Target { path: "/dev/sda".into(), size: 40_020_664_320 }));
         let runs = if unfinished { vec![run(true)] } else { Vec::new() };
         played.hear(News::Looked(0, Box::new(done("found")), runs));
+        played.hear(News::Free);
         played
     }
 
@@ -98,7 +112,7 @@ impl Played {
     pub(super) fn asked() -> Self {
         let mut played = Self::seen(false);
         played.keys("c");
-        played.hear(News::Asked(Box::new(proposal(Kind::Clean))));
+        played.ask(proposal(Kind::Clean));
         played
     }
 
@@ -121,7 +135,7 @@ impl Played {
         let progress =
             |done| News::Event(Event::Progress { what: "reading the file table", done, total: 64 << 20 });
         played.hear(progress(1 << 20));
-        played.now = Duration::from_secs(4);
+        played.now += Duration::from_secs(4);
         played.hear(progress(40 << 20));
         played
     }
@@ -130,15 +144,28 @@ impl Played {
     pub(super) fn cleaned() -> Self {
         let mut played = Self::verifying();
         played.hear(News::Ended(Box::new(done("cleaned"))));
+        played.hear(News::Free);
         played
     }
 
+    /// A plan comes, is drawn, and stands there for a while.
+    pub(super) fn ask(&mut self, proposal: Proposal) {
+        self.hear(News::Asked(Box::new(proposal)));
+        self.tell(Msg::Drawn);
+        self.now += Duration::from_secs(1);
+        self.tell(Msg::Tick);
+    }
+
+    pub(super) fn tell(&mut self, msg: Msg) {
+        self.effects.extend(self.app.update(msg, self.now));
+    }
+
     pub(super) fn hear(&mut self, news: News) {
-        self.effects.extend(self.app.update(Msg::News(news), self.now));
+        self.tell(Msg::News(news));
     }
 
     pub(super) fn press(&mut self, press: Press) {
-        self.effects.extend(self.app.update(Msg::Key(press), self.now));
+        self.tell(Msg::Key(press));
     }
 
     pub(super) fn keys(&mut self, keys: &str) {

@@ -14,7 +14,8 @@ use ratatui::layout::Rect;
 
 use crate::cleanup::report_text::{headline, human_size, printable};
 use crate::finding::Grade;
-use crate::tui::app::{App, DiskView, Progress};
+use crate::tui::app::{App, Progress};
+use crate::tui::disk::DiskView;
 use crate::tui::screens::pane::{Painter, Row, row, toned, two};
 use crate::tui::text::{check_title, install_name};
 use crate::tui::theme::{Tone, grade_mark, mark};
@@ -68,7 +69,12 @@ pub(super) fn percent(progress: &Progress) -> String {
 fn about(disk: &DiskView) -> Vec<Row> {
     let mut rows = Vec::new();
     let Some((report, target)) = disk.report().zip(disk.target()) else {
-        rows.push(row("Not looked at yet. This only reads: no byte of the disk is written."));
+        if disk.so_far.is_empty() {
+            rows.push(row("Not looked at yet. This only reads: no byte of the disk is written."));
+        } else {
+            rows.push(row("Found so far. This only reads: no byte of the disk is written."));
+            rows.extend(disk.so_far.iter().map(|line| row(line.clone())));
+        }
         return rows;
     };
     let head = headline(report);
@@ -79,6 +85,10 @@ fn about(disk: &DiskView) -> Vec<Row> {
     }
     if let Some(run) = disk.unfinished() {
         rows.push(toned(Tone::Bad, format!("The run {} was cut: take it back first (u).", run.id)));
+    }
+    if disk.may_lift_protection() {
+        let words = "The patch is in: DCOM and packet filter may be as before again. u takes the protection alone back.";
+        rows.push(toned(Tone::Strong, words));
     }
     rows.extend(target.note.iter().map(|note| toned(Tone::Caution, printable(note))));
     for install in &target.installs {

@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::buffer::Cell;
+use ratatui::style::Color;
 
 use crate::cleanup::shown::Kind;
 use crate::event::Event;
@@ -13,7 +15,7 @@ use crate::tui::app::{App, News, Overlay, Screen};
 use crate::tui::fixture::{Played, done, proposal, run};
 use crate::tui::keys::Press;
 use crate::tui::screens::render;
-use crate::tui::theme::Theme;
+use crate::tui::theme::{Palette, Theme};
 
 const SIZES: [(u16, u16); 3] = [(60, 18), (80, 25), (132, 43)];
 
@@ -39,7 +41,7 @@ fn all() -> Vec<(&'static str, Played)> {
     asleep.keys("c");
     let mut discarding = proposal(Kind::Clean);
     discarding.discards = true;
-    asleep.hear(News::Asked(Box::new(discarding)));
+    asleep.ask(discarding);
     asleep.keys("ydisc");
     let mut undone = Played::cleaned();
     undone.hear(News::Looked(0, Box::new(done("cleaned")), vec![run(false)]));
@@ -55,14 +57,14 @@ fn all() -> Vec<(&'static str, Played)> {
     let mut undo_asked = parts();
     undo_asked.press(Press::Down);
     undo_asked.press(Press::Enter);
-    undo_asked.hear(News::Asked(Box::new(proposal(Kind::Undo))));
+    undo_asked.ask(proposal(Kind::Undo));
     let mut undone = parts();
     undone.press(Press::Enter);
-    undone.hear(News::Asked(Box::new(proposal(Kind::Undo))));
+    undone.ask(proposal(Kind::Undo));
     undone.keys("y");
     undone.hear(News::Ended(Box::new(done("undone"))));
     let mut gone = Played::writing();
-    gone.hear(News::Gone);
+    gone.hear(News::Gone(None));
     vec![
         ("finding", Played::new()),
         ("no disk", none),
@@ -84,15 +86,21 @@ fn all() -> Vec<(&'static str, Played)> {
         ("report of an undo", undone),
         ("log", with(Played::cleaned(), "l")),
         ("help", with(Played::seen(false), "?")),
+        ("power off?", {
+            let mut played = Played::cleaned();
+            played.app.live = true;
+            with(played, "o")
+        }),
         ("leave?", with(Played::seen(false), "q")),
         ("place of the record", with(Played::seen(false), "p/media/stick/records")),
         ("the work is gone", gone),
     ]
 }
 
-fn drawn(app: &App, (width, height): (u16, u16), unicode: bool) -> Vec<String> {
+fn drawn(app: &mut App, (width, height): (u16, u16), unicode: bool) -> Vec<String> {
+    app.theme.unicode = unicode;
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| render(frame, app, Theme { unicode, colour: true })).unwrap();
+    terminal.draw(|frame| render(frame, app)).unwrap();
     let buffer = terminal.backend().buffer();
     let row = |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_owned();
     (0..height).map(row).collect()
@@ -105,9 +113,9 @@ fn every_screen_is_as_it_was_seen() {
     for size in SIZES {
         for unicode in [false, true] {
             let mut text = String::new();
-            for (name, played) in all() {
+            for (name, mut played) in all() {
                 writeln!(text, "##### {name}").unwrap();
-                for line in drawn(&played.app, size, unicode) {
+                for line in drawn(&mut played.app, size, unicode) {
                     assert!(unicode || line.is_ascii(), "{name}: {line}");
                     writeln!(text, "{line}").unwrap();
                 }
@@ -131,7 +139,7 @@ fn every_screen_is_as_it_was_seen() {
 /// A terminal of any size is drawn on without a word lost outside; below the smallest a sentence says so.
 #[test]
 fn any_size_is_drawn() {
-    for (_, played) in all() {
+    for (_, mut played) in all() {
         for size in [
             (1, 1),
             (5, 40),
@@ -144,7 +152,7 @@ fn any_size_is_drawn() {
             (110, 18),
             (250, 80),
         ] {
-            let lines = drawn(&played.app, size, true).join(" ");
+            let lines = drawn(&mut played.app, size, true).join(" ");
             let lines = lines.split_whitespace().collect::<Vec<_>>().join(" ");
             let is_small = size.0 < 60 || size.1 < 18;
             if size.0 > 30 && size.1 > 4 {
@@ -171,30 +179,33 @@ fn no_word_of_a_text_is_out_of_reach() {
         played.press(Press::Home);
         let mut reached = BTreeSet::new();
         for _ in 0..60 {
-            reached.extend(words(&drawn(&played.app, (60, 18), false)));
+            reached.extend(words(&drawn(&mut played.app, (60, 18), false)));
             played.press(Press::PageDown);
         }
         // The same text where all of it is in sight; what is broken in the middle of a word is put together here.
-        let whole = words(&drawn(&played.app, (69, 300), false));
+        let whole = words(&drawn(&mut played.app, (69, 300), false));
         let lost: Vec<&String> =
             whole.difference(&reached).filter(|word| word.len() < 30 && !word.contains("--")).collect();
         assert!(lost.is_empty(), "{name}: {lost:?}");
     }
 }
 
-/// Nothing is told by colour alone: without it the same words stand there.
+/// Nothing is told by colour alone: whichever are used, the same words stand there.
 #[test]
 fn colour_tells_nothing_alone() {
-    for (name, played) in all() {
-        let mut texts = [true, false].map(|colour| {
+    for (name, mut played) in all() {
+        let texts = [Palette::Colour, Palette::HighContrast, Palette::Mono].map(|palette| {
+            played.app.theme = Theme { unicode: false, palette };
             let mut terminal = Terminal::new(TestBackend::new(80, 25)).unwrap();
-            terminal.draw(|frame| render(frame, &played.app, Theme { unicode: false, colour })).unwrap();
+            terminal.draw(|frame| render(frame, &played.app)).unwrap();
             let buffer = terminal.backend().buffer();
-            let coloured = buffer.content().iter().any(|cell| cell.fg != ratatui::style::Color::Reset);
-            assert_eq!(coloured, colour, "{name}");
-            buffer.content().iter().map(|cell| cell.symbol()).collect::<String>()
+            let is_coloured = |cell: &Cell| cell.fg != Color::Reset || cell.bg != Color::Reset;
+            assert_eq!(buffer.content().iter().any(is_coloured), palette != Palette::Mono, "{name}");
+            if palette == Palette::HighContrast {
+                assert!(buffer.content().iter().all(|cell| cell.bg == Color::Black), "{name}: all on black");
+            }
+            buffer.content().iter().map(Cell::symbol).collect::<String>()
         });
-        let [first, second] = &mut texts;
-        assert_eq!(first, second, "{name}");
+        assert!(texts.iter().all(|text| *text == texts[0]), "{name}");
     }
 }
