@@ -27,6 +27,9 @@ const ENDED: &str = "\n[a program that was left running in the background was en
 const MOST_HELD: usize = 128 << 10;
 /// Keys typed that the program has not read: more are dropped.
 const MOST_TYPED: usize = 4096;
+/// How long the rest of a key's sequence is waited for: a slow line brings one byte after the other, and its first alone is
+/// another key.
+const SEQUENCE: Duration = Duration::from_millis(60);
 /// What a line at `landmarks` begins with that is no landmark but a request to whoever runs the program.
 const WANT: &str = "WANT ";
 
@@ -60,6 +63,7 @@ pub(super) fn run(consoles: &mut Consoles, mut command: Command, landmarks: &Fil
         line: Vec::new(),
         wants: Vec::new(),
         typed: Vec::new(),
+        typed_at: Instant::now(),
         shown: 0,
     };
     let status = running.mirror(consoles)?;
@@ -102,6 +106,8 @@ struct Running<'a> {
     wants: Vec<String>,
     /// What was typed and not taken yet.
     typed: Vec<u8>,
+    /// When the last of it was.
+    typed_at: Instant,
     /// How much was passed on.
     shown: usize,
 }
@@ -123,6 +129,9 @@ impl Running<'_> {
                 self.redraw();
             }
             let typed = consoles.typed();
+            if !typed.is_empty() {
+                self.typed_at = Instant::now();
+            }
             let room = MOST_TYPED.saturating_sub(self.typed.len());
             self.typed.extend(typed.into_iter().take(room));
             self.feed();
@@ -222,9 +231,20 @@ impl Running<'_> {
         }
     }
 
+    /// How much of what was typed can be passed on: a sequence that has begun is held for a moment.
+    fn whole(&self) -> usize {
+        if self.typed_at.elapsed() >= SEQUENCE {
+            return self.typed.len();
+        }
+        let begun = begun_sequence(&self.typed);
+        self.typed.len() - begun
+    }
+
     fn feed(&mut self) {
-        while !self.typed.is_empty() {
-            match self.master.write(&self.typed) {
+        loop {
+            let whole = self.whole();
+            let Some(bytes) = self.typed.get(..whole).filter(|bytes| !bytes.is_empty()) else { break };
+            match self.master.write(bytes) {
                 Ok(taken @ 1..) => drop(self.typed.drain(..taken)),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 _ => break,
@@ -237,11 +257,25 @@ impl Running<'_> {
         polled.push(PollFd::new(self.landmarks, PollFlags::IN));
         let mut wants = PollFlags::empty();
         wants.set(PollFlags::IN, !consoles.is_behind());
-        wants.set(PollFlags::OUT, !self.typed.is_empty());
+        wants.set(PollFlags::OUT, self.whole() > 0);
+        let limit = if self.typed.is_empty() { LOOK } else { SEQUENCE };
         // A terminal that nobody holds any more would be reported for ever.
         if is_open && !wants.is_empty() {
             polled.push(PollFd::from_borrowed_fd(self.master.as_fd(), wants));
         }
-        let _ = poll(&mut polled, timespec(LOOK).as_ref());
+        let _ = poll(&mut polled, timespec(limit).as_ref());
+    }
+}
+
+/// How many of the last bytes typed are a key's sequence that has not come to its end: `ESC`, `ESC [` with what may stand
+/// before the last letter, `ESC O`.
+fn begun_sequence(typed: &[u8]) -> usize {
+    let Some(from) = typed.iter().rposition(|&byte| byte == 0x1b) else { return 0 };
+    match typed.get(from + 1..).unwrap_or_default() {
+        [] | [b'O'] => typed.len() - from,
+        [b'[', rest @ ..] if rest.iter().all(|byte| (0x20..0x40).contains(byte) || *byte == b'[') => {
+            typed.len() - from
+        }
+        _ => 0,
     }
 }

@@ -298,6 +298,32 @@ fn a_request_reaches_us_by_the_pipe_alone() {
 }
 
 #[test]
+fn a_key_that_sends_more_than_a_byte_arrives_as_one() {
+    let mut bench = Bench::new();
+    let line = listen(&bench.line);
+    let mut far = bench.line.far.try_clone().unwrap();
+    let typist = std::thread::spawn(move || {
+        // As a line of 1200 baud brings them, and then one that is whole by itself.
+        for (bytes, pause) in
+            [(b"\x1b[B".as_slice(), 8), (b"\x1bOP", 8), (b"\x1b[15~", 8), (b"\x1b", 300), (b"x", 0)]
+        {
+            for byte in bytes {
+                std::thread::sleep(Duration::from_millis(pause));
+                far.write_all(&[*byte]).unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(400));
+        }
+    });
+    // Each read takes what is there at once.
+    let script = "stty raw -echo; for i in 1 2 3 4 5; do dd bs=100 count=1 2>/dev/null | od -An -c | tr -d ' \\n'; printf ';'; done; stty sane";
+    let command = bench.shell(script);
+    mirror::run(&mut bench.consoles, command, &bench.fifo).unwrap();
+    typist.join().unwrap();
+    let line = heard(&line);
+    assert!(line.contains("033[B;033OP;033[15~;033;x;"), "{line}");
+}
+
+#[test]
 fn a_program_that_draws_knows_the_line_and_leaves_a_console_that_shows_lines() {
     let mut bench = Bench::new();
     let line = listen(&bench.line);

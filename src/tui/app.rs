@@ -251,7 +251,7 @@ impl App {
     pub(super) fn offers(&self) -> Vec<Action> {
         use Action::{
             Back, Batch, Clean, Down, First, Help, Last, Less, Log, LookAgain, More, Open, PageDown, PageUp,
-            PowerOff, Report, Save, Store, Switches, Theme, Undo, Up, Yes,
+            PowerOff, Redraw, Report, Save, Store, Switches, Theme, Undo, Up, Yes,
         };
         let seen = self.disk().is_some_and(|disk| disk.done.is_some());
         let mut offers = match (self.screen, self.is_idle()) {
@@ -284,7 +284,7 @@ impl App {
         if self.live && self.is_idle() && matches!(self.screen, Screen::Disks | Screen::Report) {
             offers.push(PowerOff);
         }
-        offers.extend([Help, Back, Theme, Up, Down, PageUp, PageDown, First, Last]);
+        offers.extend([Help, Back, Theme, Redraw, Up, Down, PageUp, PageDown, First, Last]);
         offers
     }
 
@@ -382,6 +382,8 @@ impl App {
             Action::Down => self.move_by(1),
             Action::PageUp => self.scroll_by(-1, self.reach.page.get()),
             Action::PageDown => self.scroll_by(1, self.reach.page.get()),
+            // The terminal does that by itself.
+            Action::Redraw => {}
             Action::First => self.scroll = 0,
             Action::Last => self.scroll_by(1, usize::MAX),
             Action::Less => self.turn(true),

@@ -1,6 +1,5 @@
 //! The terminal: taken, and given back whatever happens. The only place that knows the terminal libraries' keys.
 
-use std::io::Stdout;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use ratatui::{TerminalOptions, Viewport};
 use crate::error::{Context as _, Result};
 use crate::tui::app::App;
 use crate::tui::keys::Press;
+use crate::tui::line::{self, Counted, Line};
 use crate::tui::screens;
 use crate::tui::theme::Palette;
 
@@ -35,7 +35,8 @@ pub(super) fn last_panic() -> Option<String> {
 
 /// The terminal, raw and with a screen of its own while this lives.
 pub(super) struct Terminal {
-    screen: ratatui::Terminal<CrosstermBackend<Stdout>>,
+    screen: ratatui::Terminal<CrosstermBackend<Counted>>,
+    line: Line,
     last_key: Option<Instant>,
 }
 
@@ -44,6 +45,7 @@ pub(super) enum Heard {
     Key(Press),
     /// One that came in one go with others.
     Burst(Press),
+    /// It has another size, or all of it is to be drawn again.
     Resized,
     Nothing,
 }
@@ -71,7 +73,8 @@ impl Terminal {
         // From here whatever fails gives it back.
         let guard = GiveBack;
         execute!(std::io::stdout(), EnterAlternateScreen, cursor::Hide).doing(DOING)?;
-        let backend = CrosstermBackend::new(std::io::stdout());
+        let (counted, line) = line::open();
+        let backend = CrosstermBackend::new(counted);
         let mut terminal = match size() {
             Ok((0, _) | (_, 0)) | Err(_) => {
                 let area = Rect::new(0, 0, SERIAL.0, SERIAL.1);
@@ -83,7 +86,12 @@ impl Terminal {
         // The Linux console has no other screen to go to: what stands there is wiped.
         terminal.clear().doing(DOING)?;
         std::mem::forget(guard);
-        Ok(Self { screen: terminal, last_key: None })
+        Ok(Self { screen: terminal, line, last_key: None })
+    }
+
+    /// How long its line still carries what was drawn.
+    pub(super) fn busy(&mut self) -> Duration {
+        self.line.busy(Instant::now())
     }
 
     /// Draws the state.
@@ -108,6 +116,11 @@ impl Terminal {
         Ok(match event::read().doing(DOING)? {
             Event::Key(key) if key.kind == KeyEventKind::Release => Heard::Nothing,
             Event::Key(key) => match press_of(key.code, key.modifiers) {
+                // Whoever has just connected a terminal sees nothing of what was drawn before.
+                Some(Press::Redraw) => {
+                    self.screen.clear().doing(DOING)?;
+                    Heard::Resized
+                }
                 Some(press) => {
                     let now = Instant::now();
                     let is_close = self.last_key.replace(now).is_some_and(|last| now - last < BURST);
@@ -169,7 +182,11 @@ fn give_back() {
 /// Ctrl-C asks to leave like `q`: in raw mode no signal comes of it.
 fn press_of(code: KeyCode, modifiers: KeyModifiers) -> Option<Press> {
     if modifiers.contains(KeyModifiers::CONTROL) {
-        return matches!(code, KeyCode::Char('c')).then_some(Press::Char('q'));
+        return match code {
+            KeyCode::Char('c') => Some(Press::Char('q')),
+            KeyCode::Char('l') => Some(Press::Redraw),
+            _ => None,
+        };
     }
     if modifiers.contains(KeyModifiers::ALT) {
         return None;

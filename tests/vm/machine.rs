@@ -135,7 +135,10 @@ impl Guest {
     #[track_caller]
     pub(crate) fn fail(&self, why: &str) -> ! {
         let lines: Vec<&str> = self.serial.lines().filter(|line| !line.trim().is_empty()).collect();
-        let end = lines[lines.len().saturating_sub(60)..].join("\n");
+        // A screen is one long line.
+        let short = |line: &&str| line.chars().take(200).collect::<String>();
+        let last = &lines[lines.len().saturating_sub(60)..];
+        let end = last.iter().map(short).collect::<Vec<_>>().join("\n");
         panic!(
             "\n===== {why}\ncommand: {}\nrun-vm:\n{}\nthe end of the serial line:\n{end}\n=====\n",
             self.command, self.said
