@@ -1,8 +1,10 @@
 //! The state of the guided screens and how a key changes it. Draws nothing, reads nothing, writes nothing: what is to be
-//! done comes out as [`Effect`]s. What the worker tells is heard in `news`, what stands above a screen is in `overlay`.
+//! done comes out as [`Effect`]s. What the worker tells is heard in `news`, what keys may ask for is in `offers`, what stands
+//! above a screen in `overlay`.
 
 mod messages;
 mod news;
+mod offers;
 mod overlay;
 
 use std::cell::Cell;
@@ -10,7 +12,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cleanup::shown::{Kind, Proposal};
+use crate::cleanup::shown::Proposal;
 use crate::cleanup::undo::Only;
 use crate::policy::Policy;
 use crate::tui::disk::{self, DiskView, PARTS};
@@ -22,9 +24,6 @@ pub(super) use overlay::{Entry, Overlay};
 
 /// Rows that a page key goes on by until something was drawn.
 const PAGE: usize = 5;
-/// How long a plan must stand there before `y` counts: nobody has read it sooner.
-const SETTLE: Duration = Duration::from_millis(300);
-
 /// How far the text that is shown can be scrolled: told by whoever draws it.
 #[derive(Debug)]
 pub(super) struct Reach {
@@ -241,53 +240,6 @@ impl App {
         self.screen == Screen::Plan && self.proposal.is_some() && self.asked_since.is_none()
     }
 
-    /// Whether a plan stands there that could be read by now.
-    fn may_say_yes(&self) -> bool {
-        let since = self.asked_since.filter(|_| self.proposal.is_some() && !self.is_too_small.get());
-        since.is_some_and(|since| self.now.saturating_sub(since) >= SETTLE)
-    }
-
-    /// What the keys of this screen may ask for; the footer shows these, and no other key does anything.
-    pub(super) fn offers(&self) -> Vec<Action> {
-        use Action::{
-            Back, Batch, Clean, Down, First, Help, Last, Less, Log, LookAgain, More, Open, PageDown, PageUp,
-            PowerOff, Redraw, Report, Save, Store, Switches, Theme, Undo, Up, Yes,
-        };
-        let seen = self.disk().is_some_and(|disk| disk.done.is_some());
-        let mut offers = match (self.screen, self.is_idle()) {
-            (Screen::Disks, true) if seen => {
-                vec![Open, Clean, Undo, Report, Switches, LookAgain, Store, Save, Log]
-            }
-            (Screen::Disks, true) => vec![LookAgain, Log],
-            (Screen::Disks, false) if seen => vec![Open, Report, Log],
-            (Screen::Disks, false) => vec![Log],
-            (Screen::Findings, true) => vec![Clean, Undo, Report, Switches, Log],
-            (Screen::Findings, false) => vec![Report, Log],
-            (Screen::Report, true) => vec![Open, Undo, Save, LookAgain, Clean, Batch, Store, Log],
-            (Screen::Report, false) => vec![Open, Log],
-            (Screen::Plan, _) => {
-                let is_clean = self.proposal.as_ref().is_some_and(|asked| asked.kind == Kind::Clean);
-                let mut offers = if self.may_say_yes() { vec![Yes] } else { Vec::new() };
-                offers.extend(is_clean.then_some(Switches));
-                offers.extend(self.proposal.is_some().then_some(Log));
-                offers
-            }
-            (Screen::Runs | Screen::Parts, _) => vec![Open],
-            (Screen::Switches, true) => vec![More, Less, Open, Batch],
-            (Screen::Switches, false) => vec![More, Less, Open],
-            (Screen::Log | Screen::Work, _) => Vec::new(),
-        };
-        if self.is_practice {
-            // It would have the live image look for a stand-in.
-            offers.retain(|action| *action != Batch);
-        }
-        if self.live && self.is_idle() && matches!(self.screen, Screen::Disks | Screen::Report) {
-            offers.push(PowerOff);
-        }
-        offers.extend([Help, Back, Theme, Redraw, Up, Down, PageUp, PageDown, First, Last]);
-        offers
-    }
-
     /// Changes the state by a message. `now` is the time since the start.
     pub(super) fn update(&mut self, msg: Msg, now: Duration) -> Vec<Effect> {
         self.now = now;
@@ -305,11 +257,6 @@ impl App {
             self.overlay = self.notes.pop_front().map(Overlay::Note);
         }
         effects
-    }
-
-    /// Whether what is offered changes by time alone.
-    pub(super) fn is_settling(&self) -> bool {
-        self.asked_since.is_some() && self.proposal.is_some() && !self.may_say_yes()
     }
 
     fn press(&mut self, press: Press, is_burst: bool) -> Vec<Effect> {

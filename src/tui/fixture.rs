@@ -1,11 +1,14 @@
 //! States for the tests of the screens: made by messages alone, from reports of practice runs.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::cleanup::ListedRun;
 use crate::cleanup::report::Report;
 use crate::cleanup::shown::{Kind, Proposal};
+use crate::cleanup::verdict::Verdict;
 use crate::event::Event;
 use crate::policy::Policy;
 use crate::tui::app::{App, Effect, Msg, News, Setup};
@@ -17,8 +20,24 @@ pub(super) const DISK: &str = "/dev/sda (37 GiB, ST340014A, 5JX0ABCD)";
 pub(super) const RUN: &str = "0001-20030816-120000";
 
 pub(super) fn report(name: &str) -> Report {
-    let path = format!("{}/tests/tui/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    static READ: Mutex<BTreeMap<String, Report>> = Mutex::new(BTreeMap::new());
+    let read = || {
+        let path = format!("{}/tests/tui/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    };
+    READ.lock().unwrap().entry(name.to_owned()).or_insert_with(read).clone()
+}
+
+/// A look at a disk of which nothing may be written.
+pub(super) fn refused() -> Done {
+    let mut done = done("found");
+    done.report.verdict = Verdict::Undetermined;
+    done.report.exit_code = 2;
+    done.report.reasons = vec![
+        r"\WINDOWS on /dev/sda: this Windows was left as it is: a Windows on this disk is hibernated; start it and shut it down properly, or give its session up with --hibernation discard"
+            .to_owned(),
+    ];
+    done
 }
 
 pub(super) fn done(name: &str) -> Done {
@@ -91,14 +110,22 @@ pub(super) struct Played {
 
 impl Played {
     pub(super) fn new() -> Self {
-        let mut app = App::new(setup());
+        Self::of(setup())
+    }
+
+    fn of(setup: Setup) -> Self {
+        let mut app = App::new(setup);
         app.find();
         Self { app, now: Duration::ZERO, effects: Vec::new() }
     }
 
     /// Two disks, of which the first was looked at.
     pub(super) fn seen(unfinished: bool) -> Self {
-        let mut played = Self::new();
+        Self::new().sees(unfinished)
+    }
+
+    fn sees(self, unfinished: bool) -> Self {
+        let mut played = self;
         played.hear(News::Found(vec!["/dev/sda".into(), "/dev/sdb".into()]));
         played.hear(News::Looking(0));
         played.hear(News::Event(Event::Target { path: "/dev/sda".into(), size: 40_020_664_320 }));
@@ -143,6 +170,17 @@ impl Played {
     /// It has ended.
     pub(super) fn cleaned() -> Self {
         let mut played = Self::verifying();
+        played.hear(News::Ended(Box::new(done("cleaned"))));
+        played.hear(News::Free);
+        played
+    }
+
+    /// The same from another start.
+    pub(super) fn cleaned_by(setup: Setup) -> Self {
+        let mut played = Self::of(setup).sees(false);
+        played.keys("c");
+        played.ask(proposal(Kind::Clean));
+        played.keys("y");
         played.hear(News::Ended(Box::new(done("cleaned"))));
         played.hear(News::Free);
         played

@@ -45,6 +45,8 @@ use work::{Work, ask_to_stop};
 const WORKING: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_millis(500);
 
+const PRACTICE_IS_OVER: &str = "That was practice. Its disk, its record and its reports are gone.";
+
 /// Whether there is a terminal to ask on.
 pub fn may_ask() -> bool {
     std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
@@ -68,6 +70,10 @@ pub fn execute(options: &Options, task: &GuidedTask) -> Result<u8> {
         true => plain::execute(guided, task)?,
         false => on_screens(guided, task)?,
     };
+    if practice.is_some() && (task.plain || is_bare) {
+        // A terminal that is gone is told nothing.
+        let _ = writeln!(std::io::stdout(), "{PRACTICE_IS_OVER}");
+    }
     drop(practice);
     if end == End::PowerOff {
         Landmarks::open(options.landmarks.as_deref())?.want("poweroff")?;
@@ -203,7 +209,7 @@ fn tell_end(app: &App) {
     // Where the work has ended in mid-air, and the like.
     lines.extend(app.last_words().map(str::to_owned));
     if app.is_practice {
-        lines.push("That was practice. Its disk, its record and its reports are gone.".to_owned());
+        lines.push(PRACTICE_IS_OVER.to_owned());
     }
     let mut output = std::io::stdout().lock();
     // A terminal that is gone is told nothing.

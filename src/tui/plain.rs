@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::finding::{CheckName, Finding, Grade};
 use crate::tui::End;
 use crate::tui::disk::{DiskView, PARTS, exit_code};
-use crate::tui::switches::SWITCHES;
+use crate::tui::switches::{PLACES, SWITCHES, Way, ways};
 use crate::tui::text::{check_meaning, check_title, evidence, grade_meaning, install_name};
 use crate::tui::work::{Done, Work};
 use crate::volume::mount::is_stopped;
@@ -156,10 +156,28 @@ impl<R: BufRead, W: Write> Guide<'_, R, W> {
                 ));
             }
         }
+        let problems =
+            target.installs.iter().flat_map(|install| install.problems.iter().chain(&install.volume.state));
+        self.ways_here(&mut text, problems.chain(&target.note).map(String::as_str));
+        if disk.may_lift_protection() {
+            text.push_str("  The patch is in: undo takes the protection alone back.\n");
+        }
         if let Some(run) = disk.unfinished() {
             text.push_str(&format!("  The run {} on this disk was cut. Take it back first.\n", run.id));
         }
         self.talk.say(&text);
+    }
+
+    /// What can be decided in the list below about obstacles that these words tell of.
+    fn ways_here<'w>(&self, text: &mut String, words: impl IntoIterator<Item = &'w str>) {
+        for way in ways(words) {
+            text.push_str(&match way {
+                Way::Store => format!("  Here: another place for the record: {PLACES}.\n"),
+                Way::Switch(switch) => {
+                    format!("  Here: decide how a clean is done, and there: {}.\n", switch.name)
+                }
+            });
+        }
     }
 
     fn tell_where(&self, done: &Done) {
@@ -371,6 +389,7 @@ impl<R: BufRead, W: Write> Guide<'_, R, W> {
         if let Some(now) = &head.now {
             text.push_str(&format!("The disk now: {}\n", printable(now)));
         }
+        self.ways_here(&mut text, done.report.reasons.iter().map(String::as_str));
         let target = done.report.targets.first();
         for remark in target.iter().flat_map(|target| target.note.iter().chain(&target.remarks)) {
             text.push_str(&format!("  {}\n", printable(remark)));
@@ -433,10 +452,7 @@ impl<R: BufRead, W: Write> Guide<'_, R, W> {
     }
 
     fn move_store(&mut self) {
-        self.talk.say(
-            "\nThe record of a run is what undo needs: a folder on a stick or on another disk, never on the disk that is \
-             cleaned; or the word disk: then it is a folder on the Windows disk's own volume.",
-        );
+        self.talk.say(&format!("\nUndo needs the record: {PLACES}."));
         match self.talk.ask("The folder for it, or Enter to leave it as it is:") {
             Some(place) if !place.is_empty() => {
                 self.work.set_store(PathBuf::from(place));

@@ -30,6 +30,7 @@ use unicode_width::UnicodeWidthStr as _;
 use crate::tui::app::{App, Entry, Overlay, Screen, Stage};
 use crate::tui::disk::DISCARD;
 use crate::tui::keys::{Action, short};
+use crate::tui::switches::PLACES;
 use crate::tui::text::wrap;
 use crate::tui::theme::Tone;
 use pane::{Painter, Row, below, row, toned};
@@ -198,13 +199,7 @@ fn over(painter: &mut Painter<'_>, body: Rect, app: &App, overlay: &Overlay) {
         ),
         Overlay::Entry(Entry::Store, text) => (
             "Where the record of the next run goes",
-            vec![
-                row(
-                    "Undo needs the record. A folder on a stick or on another disk, never on the disk that is cleaned; or the word disk: \
-                     then it is a folder on the Windows disk's own volume.",
-                ),
-                entry(text),
-            ],
+            vec![row(format!("Undo needs the record: {PLACES}.")), entry(text)],
         ),
         Overlay::Entry(Entry::Save, text) => (
             "Save the report",

@@ -11,9 +11,10 @@ use ratatui::style::Color;
 
 use crate::cleanup::shown::Kind;
 use crate::event::Event;
+use crate::finding::PatchState;
 use crate::tui::app::{App, News, Overlay, Screen};
-use crate::tui::fixture::{Played, done, proposal, run};
-use crate::tui::keys::Press;
+use crate::tui::fixture::{Played, done, proposal, refused, run, setup};
+use crate::tui::keys::{KEYS, Press};
 use crate::tui::screens::render;
 use crate::tui::theme::{Palette, Theme};
 
@@ -65,8 +66,54 @@ fn all() -> Vec<(&'static str, Played)> {
     undone.hear(News::Ended(Box::new(done("undone"))));
     let mut gone = Played::writing();
     gone.hear(News::Gone(None));
+    let mut so_far = Played::new();
+    so_far.hear(News::Found(vec!["/dev/sda".into()]));
+    so_far.hear(News::Looking(0));
+    for event in [
+        Event::Volume { start: 0x7e00, filesystem: "NTFS 3.1".to_owned() },
+        Event::Install { root: r"\WINDOWS".to_owned(), product: "Microsoft Windows XP".to_owned() },
+        Event::Found {
+            grade: "confirmed".to_owned(),
+            what: r"a file of B at \WINDOWS\system32\x.exe".to_owned(),
+        },
+        Event::Progress { what: "reading hives", done: 1 << 20, total: 8 << 20 },
+    ] {
+        so_far.hear(News::Event(event));
+    }
+    let mut unread = Played::seen(false);
+    unread.keys("c");
+    unread.hear(News::Asked(Box::new(proposal(Kind::Clean))));
+    let mut obstacle = Played::seen(false);
+    obstacle.keys("c");
+    obstacle.hear(News::Ended(Box::new(refused())));
+    obstacle.hear(News::Free);
+    let mut patched = Played::new();
+    patched.hear(News::Found(vec!["/dev/sda".into()]));
+    let mut fixed = done("cleaned");
+    fixed.report.targets[0].installs[0].hole.patch = PatchState::Fixed;
+    patched.hear(News::Looked(0, Box::new(fixed), vec![run(false)]));
+    patched.hear(News::Free);
+    let practice = |mut played: Played| {
+        played.app.is_practice = true;
+        played
+    };
+    let on_medium = |keys| {
+        let mut setup = setup();
+        (setup.live, setup.medium) = (true, Some("/run/deblast/medium".into()));
+        with(Played::cleaned_by(setup), keys)
+    };
     vec![
         ("finding", Played::new()),
+        ("found so far", so_far),
+        ("a plan that nobody can have read yet", unread),
+        ("an obstacle", obstacle),
+        ("the patch is in", patched),
+        ("practice: looked at", practice(Played::seen(false))),
+        ("practice: plan", practice(Played::asked())),
+        ("practice: report", practice(Played::cleaned())),
+        ("stopping", with(Played::writing(), "qs")),
+        ("batch file", on_medium("b")),
+        ("save the report", on_medium("w")),
         ("no disk", none),
         ("looking", looking),
         ("looked at", Played::seen(false)),
@@ -187,6 +234,43 @@ fn no_word_of_a_text_is_out_of_reach() {
         let lost: Vec<&String> =
             whole.difference(&reached).filter(|word| word.len() < 30 && !word.contains("--")).collect();
         assert!(lost.is_empty(), "{name}: {lost:?}");
+    }
+}
+
+/// Whoever practises is told so by every screen and whatever stands above it.
+#[test]
+fn practice_is_marked_everywhere() {
+    for (name, mut played) in all() {
+        played.app.is_practice = true;
+        for size in SIZES {
+            let lines = drawn(&mut played.app, size, false);
+            assert!(lines[0].contains("PRACTICE"), "{name}: {}", lines[0]);
+        }
+    }
+}
+
+/// The footer offers no key that does nothing.
+#[test]
+fn every_key_of_the_footer_does_something() {
+    let state = |played: &Played| {
+        let app = &played.app;
+        let shown = (app.screen, app.overlay.clone(), app.selected, app.policy.clone(), app.theme);
+        (shown, played.effects.len())
+    };
+    for (index, (name, played)) in all().into_iter().enumerate() {
+        if played.app.overlay.is_some() {
+            continue;
+        }
+        for action in played.app.offers() {
+            let Some(binding) = KEYS.iter().find(|binding| binding.action == action) else { continue };
+            if binding.word.is_empty() {
+                continue;
+            }
+            let (_, mut played) = all().swap_remove(index);
+            let before = state(&played);
+            played.press(binding.keys[0]);
+            assert_ne!(state(&played), before, "{name}: {}", binding.shown);
+        }
     }
 }
 
