@@ -229,3 +229,41 @@ fn the_guided_ways_show_texts_too() {
     // Line ends are the terminal's.
     must_be_text("the questions", &plain.stdout.replace("\r\n", "\n"));
 }
+
+const COMMON: &str = "Documents and Settings/All Users/Application Data";
+
+/// Folders on the patient's disk that lead somewhere else: nothing is made or removed behind them, neither on this machine
+/// nor on the disk.
+#[test]
+fn no_folder_of_a_disk_leads_out_of_it() {
+    let outside = tempfile::tempdir().unwrap();
+    let stories = [
+        ("Application Data/Deblast", "leads somewhere else"),
+        ("Application Data", "there is no such folder"),
+    ];
+    for (planted, words) in stories {
+        let Some(mut case) = Case::practice() else { return };
+        case.mounted(true, |root| {
+            let link = root.join(COMMON).parent().unwrap().join(planted);
+            fs::create_dir_all(link.parent().unwrap()).unwrap();
+            if link.exists() {
+                fs::rename(&link, link.with_file_name("before")).unwrap();
+            }
+            // On the volume, a file that Interix and ntfs-3g take for a link; every user can make one.
+            std::os::unix::fs::symlink(outside.path(), &link).unwrap();
+            let spare = root.join("spare");
+            fs::create_dir(&spare).unwrap();
+            (0..60).for_each(|n| fs::write(spare.join(format!("{n}.txt")), b"spare").unwrap());
+            fs::remove_dir_all(&spare).unwrap();
+        });
+        let explorer = "\\Microsoft\\Windows\\CurrentVersion\\Explorer";
+        let value = "\"Common AppData\"=\"C:\\\\Documents and Settings\\\\All Users\\\\Application Data\"";
+        case.edit_hive(SOFTWARE, &format!("[{explorer}]\n\n[{explorer}\\Shell Folders]\n{value}"));
+        case.settle();
+        let ran = Ran::of(&mut case.on_disk(&["clean", "--yes", "--json", "--store", "disk"])).exits(2);
+        let found = fs::read_dir(outside.path()).unwrap().count();
+        ran.require(found == 0, "nothing outside of the disk");
+        ran.says(words).says("another disk or stick");
+        ran.require(case.file(WORM).starts_with(b"MZ"), "nothing cured without a record");
+    }
+}
