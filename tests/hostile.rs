@@ -158,6 +158,15 @@ fn nothing_that_a_disk_says_acts_on_whoever_reads_it() {
     case.must_be_as_at_first(&undo);
 }
 
+/// Nobody is left behind by a test that fails.
+struct Server<'a>(&'a Path);
+
+impl Drop for Server<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux").arg("-S").arg(self.0).arg("kill-server").output();
+    }
+}
+
 /// The guided ways: numbered questions as they are written, the screens as they are drawn, byte by byte.
 #[test]
 fn the_guided_ways_show_texts_too() {
@@ -180,6 +189,7 @@ fn the_guided_ways_show_texts_too() {
             std::thread::sleep(Duration::from_millis(50));
         }
     };
+    let server = Server(&socket);
     // The command is typed only once what it draws is recorded.
     tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "132", "-y", "43", "LC_ALL=C.UTF-8 exec sh"]);
     tmux(&["pipe-pane", "-o", &format!("cat > {}", drawn.display())]);
@@ -200,7 +210,7 @@ fn the_guided_ways_show_texts_too() {
     }
     tmux(&["send-keys", "q"]);
     awaits("no byte was written");
-    tmux(&["kill-server"]);
+    drop(server);
     let drawn = String::from_utf8(fs::read(&drawn).unwrap()).unwrap();
     assert!(drawn.contains("owned"), "the names were drawn: {}", drawn.escape_debug());
     for wrong in [

@@ -33,6 +33,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli", "main"]),
     ("clap_mangen", &["cli", "main"]),
     ("crossterm", &["tui"]),
+    ("csv", &["cleanup"]),
     ("fatfs", &["volume"]),
     ("flate2", &["practice", "store"]),
     ("md5", &["digest"]),

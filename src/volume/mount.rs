@@ -570,7 +570,10 @@ fn start_ntfs_3g(folder: &Folder, laid: &Laid) -> Result<Child> {
         let mut command = Command::new("ntfs-3g");
         // An unclean log was refused before; with norecover it would not be wiped even so. A group of its own: Ctrl-C is
         // for us to hear.
-        command.args(["-o", "no_detach,sync,noatime,norecover,nosuid,nodev,noexec"]).env("LC_ALL", "C.UTF-8").process_group(0);
+        command
+            .args(["-o", "no_detach,sync,noatime,norecover,nosuid,nodev,noexec"])
+            .env("LC_ALL", "C.UTF-8")
+            .process_group(0);
         command.arg(laid.node()).arg(folder.point());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
     };
