@@ -116,7 +116,7 @@ pub fn execute(options: &Options) -> Result<u8> {
             | Task::Hive(_)
             | Task::Signatures(_)
             | Task::Filter(_)
-            | Task::Guided { .. }
+            | Task::Guided(_)
             | Task::Live => scan(patient, &settings, &mut show),
         }
     })?;

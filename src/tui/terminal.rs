@@ -1,8 +1,10 @@
 //! The terminal: taken, and given back whatever happens. The only place that knows the terminal libraries' keys.
 
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use crossterm::style::force_color_output;
 use crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, size,
 };
@@ -15,17 +17,32 @@ use crate::tui::app::App;
 use crate::tui::backend::NeverAsking;
 use crate::tui::keys::Press;
 use crate::tui::screens;
-use crate::tui::theme::Theme;
+use crate::tui::theme::Palette;
 
 /// What a serial line is taken for that does not tell its size.
 const SERIAL: (u16, u16) = (80, 24);
+/// Keys that come closer together than this are not typed by a person: pasted text, a line's noise, a script.
+const BURST: Duration = Duration::from_millis(20);
+
+/// What the last panic apart from the main thread's said.
+static LAST_PANIC: Mutex<Option<String>> = Mutex::new(None);
+
+/// What the thread that works has died of, if it has.
+pub(super) fn last_panic() -> Option<String> {
+    LAST_PANIC.lock().ok()?.take()
+}
 
 /// The terminal, raw and with a screen of its own while this lives.
-pub(super) struct Terminal(ratatui::Terminal<NeverAsking>);
+pub(super) struct Terminal {
+    screen: ratatui::Terminal<NeverAsking>,
+    last_key: Option<Instant>,
+}
 
 /// What came from it.
 pub(super) enum Heard {
     Key(Press),
+    /// One that came in one go with others.
+    Burst(Press),
     Resized,
     Nothing,
 }
@@ -45,6 +62,8 @@ impl Terminal {
             if std::thread::current().name() == Some("main") {
                 give_back();
                 earlier(info);
+            } else if let Ok(mut last) = LAST_PANIC.lock() {
+                *last = Some(info.to_string().replace('\n', " "));
             }
         }));
         enable_raw_mode().doing(DOING)?;
@@ -63,15 +82,17 @@ impl Terminal {
         // The Linux console has no other screen to go to: what stands there is wiped.
         terminal.clear().doing(DOING)?;
         std::mem::forget(guard);
-        Ok(Self(terminal))
+        Ok(Self { screen: terminal, last_key: None })
     }
 
     /// Draws the state.
     ///
     /// # Errors
     /// The terminal is gone.
-    pub(super) fn draw(&mut self, app: &App, theme: Theme) -> Result<()> {
-        self.0.draw(|frame| screens::render(frame, app, theme)).map(drop).doing("draw on the terminal")
+    pub(super) fn draw(&mut self, app: &App) -> Result<()> {
+        // Whoever asks for colours here wants them in spite of NO_COLOR, which the library looks at as well.
+        force_color_output(app.theme.palette != Palette::Mono);
+        self.screen.draw(|frame| screens::render(frame, app)).map(drop).doing("draw on the terminal")
     }
 
     /// Waits for a key, no longer than that.
@@ -86,22 +107,45 @@ impl Terminal {
         Ok(match event::read().doing(DOING)? {
             Event::Key(key) if key.kind == KeyEventKind::Release => Heard::Nothing,
             Event::Key(key) => match press_of(key.code, key.modifiers) {
-                Some(press) => Heard::Key(press),
+                Some(press) => {
+                    let now = Instant::now();
+                    let is_close = self.last_key.replace(now).is_some_and(|last| now - last < BURST);
+                    match is_close || event::poll(BURST).doing(DOING)? {
+                        true => Heard::Burst(press),
+                        false => Heard::Key(press),
+                    }
+                }
                 None => Heard::Nothing,
             },
             Event::Resize(..) => {
-                self.0.clear().doing(DOING)?;
+                self.screen.clear().doing(DOING)?;
                 Heard::Resized
             }
             _ => Heard::Nothing,
         })
+    }
+
+    /// Throws away what was typed and not read. True: the terminal has another size now, and must be drawn again.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(super) fn forget_typed(&mut self) -> Result<bool> {
+        const DOING: &str = "read from the terminal";
+        let mut is_resized = false;
+        while event::poll(Duration::ZERO).doing(DOING)? {
+            if let Event::Resize(..) = event::read().doing(DOING)? {
+                self.screen.clear().doing(DOING)?;
+                is_resized = true;
+            }
+        }
+        Ok(is_resized)
     }
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
         // Where there is no other screen, what is told last must not stand in the midst of this one.
-        let _ = self.0.clear();
+        let _ = self.screen.clear();
         let _ = execute!(std::io::stdout(), cursor::MoveTo(0, 0));
         give_back();
     }

@@ -11,7 +11,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -51,17 +51,19 @@ fn is_on_path(name: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
 }
 
-/// Whether a signal has asked this program to end while a volume was mounted. What is under way is brought to its end
+/// Whether a signal has asked this program to end while signals were held. What is under way is brought to its end
 /// first.
 pub fn is_stopped() -> bool {
     signals().stop.load(Ordering::SeqCst)
 }
 
 struct Signals {
-    /// A signal came while a volume was mounted.
+    /// A signal came while they were held.
     stop: Arc<AtomicBool>,
-    /// No volume is mounted: signals do what they always do.
+    /// Nobody holds them: signals do what they always do.
     idle: Arc<AtomicBool>,
+    /// How many hold them.
+    holders: AtomicUsize,
 }
 
 fn signals() -> &'static Signals {
@@ -69,6 +71,7 @@ fn signals() -> &'static Signals {
     SIGNALS_SEEN.get_or_init(|| Signals {
         stop: Arc::new(AtomicBool::new(false)),
         idle: Arc::new(AtomicBool::new(true)),
+        holders: AtomicUsize::new(0),
     })
 }
 
@@ -77,11 +80,15 @@ pub struct HeldSignals(());
 
 impl Drop for HeldSignals {
     fn drop(&mut self) {
-        signals().idle.store(true, Ordering::SeqCst);
+        let signals = signals();
+        if signals.holders.fetch_sub(1, Ordering::SeqCst) == 1 {
+            signals.idle.store(true, Ordering::SeqCst);
+        }
     }
 }
 
-/// Has signals wait: for as long as a volume is mounted, and its dirty flag set for that.
+/// Has signals wait: for as long as a volume is mounted, and its dirty flag set for that; or as somebody else has a
+/// better end for what is under way. They wait until the last who holds them lets go.
 ///
 /// # Errors
 /// The handlers cannot be set.
@@ -96,6 +103,7 @@ pub fn hold_signals() -> Result<HeldSignals> {
                 .doing("have signals wait until the volume is unmounted")?;
         }
     }
+    signals.holders.fetch_add(1, Ordering::SeqCst);
     signals.idle.store(false, Ordering::SeqCst);
     Ok(HeldSignals(()))
 }
