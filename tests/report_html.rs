@@ -19,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use common::{Case, ROOT, Ran, digest, rehashed};
+use common::{Case, ROOT, Ran, rehashed};
 use html5ever::tendril::TendrilSink as _;
 use markup5ever_rcdom::{Handle, NodeData, RcDom};
 use serde_json::{Value, json};

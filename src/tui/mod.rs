@@ -5,13 +5,10 @@
 //! are a state (`app`) that messages change, a thread that works (`jobs`), and drawing (`screens`).
 
 mod app;
-<<<<<<< HEAD
 mod backend;
-=======
 mod disk;
 #[cfg(debug_assertions)]
 mod fault;
->>>>>>> screens
 mod jobs;
 mod keys;
 mod plain;
