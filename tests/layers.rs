@@ -41,7 +41,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("ntfs", &["volume"]),
     ("object", &["windows"]),
     ("ratatui", &["tui"]),
-    ("rustix", &["disk", "live", "store", "volume"]),
+    ("rustix", &["disk", "live", "store", "tui", "volume"]),
     ("sha1", &["digest"]),
     ("sha2", &["digest"]),
     ("shlex", &["cli"]),

@@ -269,8 +269,7 @@ fn a_terminal_that_closes_leaves_what_the_next_run_settles() {
         screen.awaits("INFECTED").key("c").awaits("y carry out").key("y");
         std::thread::sleep(Duration::from_millis(moment));
         drop(screen);
-        // Whoever was writing is gone with its terminal.
-        std::thread::sleep(Duration::from_millis(500));
+        is_gone_with_its_terminal(&case);
         let next = case.clean(&[]);
         next.exits(0);
         case.scan().exits(0);
@@ -278,6 +277,41 @@ fn a_terminal_that_closes_leaves_what_the_next_run_settles() {
         case.undo(&[]).exits(0);
         assert_eq!(digest(&case.bytes()), digest(&case.original), "after {moment} ms");
     }
+}
+
+/// Waits until nobody works on the disk any more.
+#[track_caller]
+fn is_gone_with_its_terminal(case: &Case) {
+    let is_there = || {
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let mut words = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+        words.any(|words| {
+            let words = String::from_utf8_lossy(&words).into_owned();
+            words.contains("deblast\0") && words.contains(case.disk.to_str().unwrap())
+        })
+    };
+    let begun = Instant::now();
+    while is_there() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it lives on without its terminal");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Nobody is left behind, busy with a terminal that is gone: while it waits, while it asks, while something is typed.
+#[test]
+fn a_terminal_that_closes_takes_the_program_with_it() {
+    let Some(case) = Case::practice() else { return };
+    for keys in [&[][..], &["c"], &["p"], &["Enter"]] {
+        let Some(screen) = Screen::open(&case, (80, 25), &[]) else { return };
+        screen.awaits("INFECTED");
+        for key in keys {
+            screen.key(key);
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        drop(screen);
+        is_gone_with_its_terminal(&case);
+    }
+    assert_eq!(digest(&case.bytes()), digest(&case.original));
 }
 
 /// What was typed before the plan could be read is no yes to it; what comes in one go with other keys is none either.

@@ -3,21 +3,21 @@
 //! Only a terminal can tell that, over the line, and whoever reads a serial line may be a script: the answer would be
 //! waited for, and its lack would end a run. Clearing the screen needs none, since each drawing begins by placing the cursor.
 
-use std::io::{Result, Stdout};
+use std::io::{Result, Write};
 
 use ratatui::backend::{Backend, ClearType, CrosstermBackend, WindowSize};
 use ratatui::buffer::Cell;
 use ratatui::layout::{Position, Size};
 
-pub(super) struct NeverAsking(CrosstermBackend<Stdout>);
+pub(super) struct NeverAsking<W: Write>(CrosstermBackend<W>);
 
-impl NeverAsking {
-    pub(super) fn new(output: Stdout) -> Self {
+impl<W: Write> NeverAsking<W> {
+    pub(super) fn new(output: W) -> Self {
         Self(CrosstermBackend::new(output))
     }
 }
 
-impl Backend for NeverAsking {
+impl<W: Write> Backend for NeverAsking<W> {
     type Error = std::io::Error;
 
     fn draw<'a, I>(&mut self, content: I) -> Result<()>
