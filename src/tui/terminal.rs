@@ -1,6 +1,7 @@
 //! The terminal: taken, and given back whatever happens. The only place that knows the terminal libraries' keys.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
@@ -27,6 +28,9 @@ const READING: &str = "read from the terminal";
 const SERIAL: (u16, u16) = (80, 24);
 /// Keys that come closer together than this are not typed by a person: pasted text, a line's noise, a script.
 const BURST: Duration = Duration::from_millis(20);
+
+/// The terminal is raw, and shows the screens.
+static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// What the last panic apart from the main thread's said.
 static LAST_PANIC: Mutex<Option<String>> = Mutex::new(None);
@@ -74,6 +78,7 @@ impl Terminal {
         }));
         enable_raw_mode().doing(DOING)?;
         // From here whatever fails gives it back.
+        IS_TAKEN.store(true, Ordering::SeqCst);
         let guard = GiveBack;
         execute!(std::io::stdout(), EnterAlternateScreen, cursor::Hide).doing(DOING)?;
         let (counted, line) = line::open();
@@ -159,6 +164,10 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
+        // What a panic has said stands there by now.
+        if !IS_TAKEN.load(Ordering::SeqCst) {
+            return;
+        }
         // Where there is no other screen, what is told last must not stand in the midst of this one.
         let _ = self.screen.clear();
         let _ = execute!(std::io::stdout(), cursor::MoveTo(0, 0));
@@ -176,6 +185,7 @@ impl Drop for GiveBack {
 
 /// Best effort: there is nobody to tell.
 fn give_back() {
+    IS_TAKEN.store(false, Ordering::SeqCst);
     let _ = execute!(std::io::stdout(), LeaveAlternateScreen, cursor::Show);
     let _ = disable_raw_mode();
 }
