@@ -283,7 +283,7 @@ impl App {
     }
 
     /// Whether the disk is written, or what was written is read again.
-    fn is_at_work(&self) -> bool {
+    pub(super) fn is_at_work(&self) -> bool {
         self.screen == Screen::Work && self.running.is_some()
     }
 

@@ -350,9 +350,8 @@ fn a_run_is_saved_as_the_file_that_repeats_it() {
     let mut setup = setup();
     setup.medium = Some(PathBuf::from("/medium"));
     let mut played = Played::cleaned_by(setup);
-    played.keys("s");
-    assert_eq!(played.app.screen, Screen::Report, "no switches here");
-    played.keys("b");
+    played.keys("sqb");
+    assert_eq!(played.app.screen, Screen::Report);
     assert_eq!(played.app.overlay, Some(Overlay::Entry(Entry::Batch, "/medium".to_owned())));
     played.press(Press::Enter);
     let batch = Effect::Start(Job::Batch(Policy::default(), PathBuf::from("/medium")));

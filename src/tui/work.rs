@@ -282,12 +282,9 @@ fn keep(report: Report, runs: &[KeptRun], files: Option<ReportFiles>, declined: 
         declined,
     };
     done.troubles.extend(keep_report(&done.report, runs).err().map(|error| error.to_string()));
-    match files {
-        Some(mut files) => {
-            done.troubles.extend(files.write(&done.report).err().map(|error| error.to_string()));
-            done.files = files.paths().map(Path::to_owned).collect();
-        }
-        None => {}
+    if let Some(mut files) = files {
+        done.troubles.extend(files.write(&done.report).err().map(|error| error.to_string()));
+        done.files = files.paths().map(Path::to_owned).collect();
     }
     done
 }

@@ -33,7 +33,9 @@ impl App {
             (Screen::Disks, false) => vec![Log],
             (Screen::Findings, true) => vec![Clean, Undo, Report, Switches, Log],
             (Screen::Findings, false) => vec![Report, Log],
-            (Screen::Report, true) => vec![Open, Undo, Save, LookAgain, Clean, Batch, Store, Log],
+            (Screen::Report, true) => {
+                vec![Open, Undo, Save, LookAgain, Clean, Switches, Batch, Store, Log]
+            }
             (Screen::Report, false) => vec![Open, Log],
             (Screen::Plan, _) => {
                 let is_clean = self.proposal.as_ref().is_some_and(|asked| asked.kind == Kind::Clean);

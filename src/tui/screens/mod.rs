@@ -47,9 +47,13 @@ pub(super) fn render(frame: &mut Frame<'_>, app: &App) {
     app.is_too_small.set(area.width < SMALLEST.0 || area.height < SMALLEST.1);
     if app.is_too_small.get() {
         let (wide, high) = SMALLEST;
+        let otherwise = match &app.overlay {
+            Some(Overlay::Leave) => "q again leaves; any other key stays.",
+            _ if app.is_at_work() => "The disk is written, or read again: leave the machine on.",
+            _ => "Make it larger, or leave with q and q, and start deblast --plain.",
+        };
         let words = format!(
-            "This terminal has {} columns and {} rows; Deblast needs {wide} and {high}. Make it larger, or leave with q \
-             and q, and start deblast --plain.",
+            "This terminal has {} columns and {} rows; Deblast needs {wide} and {high}. {otherwise}",
             area.width, area.height
         );
         painter.text(area, &[row(words)], 0, None);
