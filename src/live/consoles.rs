@@ -132,7 +132,9 @@ impl Consoles {
 
     /// Whether one takes bytes again that has missed a part of what is drawn. Tells it once.
     pub(super) fn takes_again(&mut self) -> bool {
-        self.0.iter_mut().fold(false, |any, console| std::mem::take(&mut console.is_torn) || any)
+        // Each is told, not only the first.
+        let torn = self.0.iter_mut().filter_map(|console| std::mem::take(&mut console.is_torn).then_some(()));
+        torn.count() > 0
     }
 
     /// Brings lines of text back where a program has drawn and has not brought them back itself.
