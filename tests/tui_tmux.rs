@@ -241,6 +241,26 @@ fn a_dumb_terminal_gets_questions() {
     ran.require(!ran.stdout.contains('\u{1b}'), "no control sequence");
 }
 
+/// A serial line may be read by a script, which tells nobody where its cursor is: nothing is asked of it.
+#[test]
+fn a_terminal_that_answers_no_question_is_drawn_on() {
+    let Some(case) = Case::practice() else { return };
+    let store = case.store();
+    let command = case.on_disk(&["--store", store.to_str().unwrap()]);
+    let words: Vec<&str> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| word.to_str().unwrap())
+        .collect();
+    let mut terminal = Command::new("sh");
+    let typed =
+        "{ sleep 3; printf q; sleep 1; printf q; } | script -qec \"stty cols 80 rows 25; $1\" /dev/null";
+    terminal.env("TERM", "vt100").env("LC_ALL", "C").args(["-c", typed, "sh", &words.join(" ")]);
+    let ran = Ran::of(&mut terminal).exits(1);
+    ran.says("Inspect").says("INFECTED").says("Leave?");
+    ran.require(!ran.stdout.contains("\u{1b}[6n"), "the place of the cursor not to be asked for");
+    case.must_be_as_at_first(&ran);
+}
+
 /// The terminal is closed in the midst of the writes, again and again at other moments: the next run completes or takes
 /// back, and what it leaves is one of the two whole states.
 #[test]
@@ -253,8 +273,7 @@ fn a_terminal_that_closes_leaves_what_the_next_run_settles() {
         screen.awaits("INFECTED").key("c").awaits("y carry out").key("y");
         std::thread::sleep(Duration::from_millis(moment));
         drop(screen);
-        // Whoever was writing is gone with its terminal.
-        std::thread::sleep(Duration::from_millis(500));
+        is_gone_with_its_terminal(&case);
         let next = case.clean(&[]);
         next.exits(0);
         case.scan().exits(0);
@@ -262,6 +281,41 @@ fn a_terminal_that_closes_leaves_what_the_next_run_settles() {
         case.undo(&[]).exits(0);
         assert_eq!(digest(&case.bytes()), digest(&case.original), "after {moment} ms");
     }
+}
+
+/// Waits until nobody works on the disk any more.
+#[track_caller]
+fn is_gone_with_its_terminal(case: &Case) {
+    let is_there = || {
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let mut words = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+        words.any(|words| {
+            let words = String::from_utf8_lossy(&words).into_owned();
+            words.contains("deblast\0") && words.contains(case.disk.to_str().unwrap())
+        })
+    };
+    let begun = Instant::now();
+    while is_there() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it lives on without its terminal");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Nobody is left behind, busy with a terminal that is gone: while it waits, while it asks, while something is typed.
+#[test]
+fn a_terminal_that_closes_takes_the_program_with_it() {
+    let Some(case) = Case::practice() else { return };
+    for keys in [&[][..], &["c"], &["p"], &["Enter"]] {
+        let Some(screen) = Screen::open(&case, (80, 25), &[]) else { return };
+        screen.awaits("INFECTED");
+        for key in keys {
+            screen.key(key);
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        drop(screen);
+        is_gone_with_its_terminal(&case);
+    }
+    assert_eq!(digest(&case.bytes()), digest(&case.original));
 }
 
 /// What was typed before the plan could be read is no yes to it; what comes in one go with other keys is none either.

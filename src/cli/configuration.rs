@@ -15,10 +15,12 @@ pub(crate) const CONFIGURATION: &str = "deblast.toml";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Mode {
-    /// Questions on the screen; nothing is written without a yes.
+    /// Screens; nothing is written without a yes.
     Guided,
     /// The given options, with nobody there.
     Batch,
+    /// The screens over a training disk in memory; no other disk is looked at.
+    Practice,
     /// Every disk that appears; not built yet.
     Watch,
     /// A shell.
@@ -118,12 +120,12 @@ impl Wishes {
         }
     }
 
-    /// The kernel's, completed by the file of the medium. Whoever asks for guided mode at boot wants it whatever that
-    /// file says: then no hook of it runs, and its end does not cut the machine off.
+    /// The kernel's, completed by the file of the medium. Whoever asks for guided mode or practice at boot wants it
+    /// whatever that file says: then no hook of it runs, and its end does not cut the machine off.
     #[must_use]
     pub(crate) fn with_file(self, file: Self) -> Self {
         let taken = match self.mode {
-            Some(Mode::Guided) => Self { keymap: file.keymap, ..Self::default() },
+            Some(Mode::Guided | Mode::Practice) => Self { keymap: file.keymap, ..Self::default() },
             _ => file,
         };
         self.or(taken)

@@ -329,6 +329,8 @@ impl App {
             Action::Down => self.move_by(1),
             Action::PageUp => self.scroll_by(-1, self.reach.page.get()),
             Action::PageDown => self.scroll_by(1, self.reach.page.get()),
+            // The terminal does that by itself.
+            Action::Redraw => {}
             Action::First => self.scroll = 0,
             Action::Last => self.scroll_by(1, usize::MAX),
             Action::Less => self.turn(true),

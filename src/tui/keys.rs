@@ -18,6 +18,7 @@ pub(super) enum Press {
     PageDown,
     Home,
     End,
+    Redraw,
 }
 
 /// What a key asks for.
@@ -46,6 +47,7 @@ pub(super) enum Action {
     PageDown,
     First,
     Last,
+    Redraw,
 }
 
 /// One line of the list.
@@ -170,6 +172,13 @@ pub(super) const KEYS: &[Binding] = &[
         "Page Down, blank",
         "",
         "text: a page on",
+    ),
+    binding(
+        Action::Redraw,
+        &[Press::Redraw],
+        "Ctrl-L",
+        "",
+        "draw the screen anew, for a terminal that has missed a part",
     ),
     binding(Action::First, &[Press::Home], "Home", "", "to the top"),
     binding(Action::Last, &[Press::End], "End", "", "to the end"),

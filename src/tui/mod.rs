@@ -5,11 +5,13 @@
 //! are a state (`app`) that messages change, a thread that works (`jobs`), and drawing (`screens`).
 
 mod app;
+mod backend;
 mod disk;
 #[cfg(debug_assertions)]
 mod fault;
 mod jobs;
 mod keys;
+mod line;
 mod plain;
 mod screens;
 mod switches;
@@ -145,14 +147,15 @@ fn guide(app: &mut App, worker: &Worker, terminal: &mut Terminal) -> Result<End>
                 Effect::PowerOff => return Ok(End::PowerOff),
             }
         }
-        if is_stale {
+        if is_stale && terminal.busy().is_zero() {
             terminal.draw(app)?;
             is_stale = false;
-            if app.awaits_drawing() {
-                // What was typed before the plan could be seen is no answer to it.
-                is_stale = terminal.forget_typed()?;
-                effects.extend(app.update(Msg::Drawn, start.elapsed()));
-            }
+        }
+        let busy = terminal.busy();
+        if !is_stale && busy.is_zero() && app.awaits_drawing() {
+            // What was typed before the plan could be seen is no answer to it.
+            is_stale = terminal.forget_typed()?;
+            effects.extend(app.update(Msg::Drawn, start.elapsed()));
         }
         #[cfg(debug_assertions)]
         fault::strike(if app.is_writing() { "screen-writing" } else { "screen" });
@@ -160,6 +163,8 @@ fn guide(app: &mut App, worker: &Worker, terminal: &mut Terminal) -> Result<End>
             return Ok(End::Stay);
         }
         let patience = if app.running.is_some() || !app.found { WORKING } else { IDLE };
+        // A slow line is waited for, not filled.
+        let patience = if busy.is_zero() { patience } else { busy.min(patience) };
         let heard = terminal.hear(patience)?;
         let was_settling = app.is_settling();
         effects.extend(app.update(

@@ -1,6 +1,5 @@
 //! The terminal: taken, and given back whatever happens. The only place that knows the terminal libraries' keys.
 
-use std::io::Stdout;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,16 +10,20 @@ use crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, size,
 };
 use crossterm::{cursor, execute};
-use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
 use ratatui::{TerminalOptions, Viewport};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 
-use crate::error::{Context as _, Result};
+use crate::error::{Context as _, Error, Result};
 use crate::tui::app::App;
+use crate::tui::backend::NeverAsking;
 use crate::tui::keys::Press;
+use crate::tui::line::{self, Counted, Line};
 use crate::tui::screens;
 use crate::tui::theme::Palette;
 
+const READING: &str = "read from the terminal";
 /// What a serial line is taken for that does not tell its size.
 const SERIAL: (u16, u16) = (80, 24);
 /// Keys that come closer together than this are not typed by a person: pasted text, a line's noise, a script.
@@ -39,7 +42,8 @@ pub(super) fn last_panic() -> Option<String> {
 
 /// The terminal, raw and with a screen of its own while this lives.
 pub(super) struct Terminal {
-    screen: ratatui::Terminal<CrosstermBackend<Stdout>>,
+    screen: ratatui::Terminal<NeverAsking<Counted>>,
+    line: Line,
     last_key: Option<Instant>,
 }
 
@@ -48,6 +52,7 @@ pub(super) enum Heard {
     Key(Press),
     /// One that came in one go with others.
     Burst(Press),
+    /// It has another size, or all of it is to be drawn again.
     Resized,
     Nothing,
 }
@@ -76,7 +81,8 @@ impl Terminal {
         IS_TAKEN.store(true, Ordering::SeqCst);
         let guard = GiveBack;
         execute!(std::io::stdout(), EnterAlternateScreen, cursor::Hide).doing(DOING)?;
-        let backend = CrosstermBackend::new(std::io::stdout());
+        let (counted, line) = line::open();
+        let backend = NeverAsking::new(counted);
         let mut terminal = match size() {
             Ok((0, _) | (_, 0)) | Err(_) => {
                 let area = Rect::new(0, 0, SERIAL.0, SERIAL.1);
@@ -88,7 +94,12 @@ impl Terminal {
         // The Linux console has no other screen to go to: what stands there is wiped.
         terminal.clear().doing(DOING)?;
         std::mem::forget(guard);
-        Ok(Self { screen: terminal, last_key: None })
+        Ok(Self { screen: terminal, line, last_key: None })
+    }
+
+    /// How long its line still carries what was drawn.
+    pub(super) fn busy(&mut self) -> Duration {
+        self.line.busy(Instant::now())
     }
 
     /// Draws the state.
@@ -106,17 +117,21 @@ impl Terminal {
     /// # Errors
     /// The terminal is gone.
     pub(super) fn hear(&mut self, patience: Duration) -> Result<Heard> {
-        const DOING: &str = "read from the terminal";
-        if !event::poll(patience).doing(DOING)? {
+        if !has_more(patience)? {
             return Ok(Heard::Nothing);
         }
-        Ok(match event::read().doing(DOING)? {
+        Ok(match event::read().doing(READING)? {
             Event::Key(key) if key.kind == KeyEventKind::Release => Heard::Nothing,
             Event::Key(key) => match press_of(key.code, key.modifiers) {
+                // Whoever has just connected a terminal sees nothing of what was drawn before.
+                Some(Press::Redraw) => {
+                    self.screen.clear().doing(READING)?;
+                    Heard::Resized
+                }
                 Some(press) => {
                     let now = Instant::now();
                     let is_close = self.last_key.replace(now).is_some_and(|last| now - last < BURST);
-                    match is_close || event::poll(BURST).doing(DOING)? {
+                    match is_close || has_more(BURST)? {
                         true => Heard::Burst(press),
                         false => Heard::Key(press),
                     }
@@ -124,7 +139,7 @@ impl Terminal {
                 None => Heard::Nothing,
             },
             Event::Resize(..) => {
-                self.screen.clear().doing(DOING)?;
+                self.screen.clear().doing(READING)?;
                 Heard::Resized
             }
             _ => Heard::Nothing,
@@ -136,11 +151,10 @@ impl Terminal {
     /// # Errors
     /// The terminal is gone.
     pub(super) fn forget_typed(&mut self) -> Result<bool> {
-        const DOING: &str = "read from the terminal";
         let mut is_resized = false;
-        while event::poll(Duration::ZERO).doing(DOING)? {
-            if let Event::Resize(..) = event::read().doing(DOING)? {
-                self.screen.clear().doing(DOING)?;
+        while has_more(Duration::ZERO)? {
+            if let Event::Resize(..) = event::read().doing(READING)? {
+                self.screen.clear().doing(READING)?;
                 is_resized = true;
             }
         }
@@ -176,10 +190,46 @@ fn give_back() {
     let _ = disable_raw_mode();
 }
 
+/// Waits for something to be read, no longer than that. True: there is something.
+fn has_more(patience: Duration) -> Result<bool> {
+    refuse_gone(Duration::ZERO)?;
+    // What the library has read before and not told yet.
+    if event::poll(Duration::ZERO).doing(READING)? {
+        return Ok(true);
+    }
+    refuse_gone(patience)?;
+    event::poll(Duration::ZERO).doing(READING)
+}
+
+/// Waits for the terminal, no longer than that. The library must not be asked about one that is gone: at its end it reads
+/// on and on, and nobody would take back what is half written.
+fn refuse_gone(patience: Duration) -> Result<()> {
+    let stdin = std::io::stdin();
+    let mut polled = [PollFd::new(&stdin, PollFlags::IN)];
+    let patience = Timespec::try_from(patience).ok();
+    match rustix::event::poll(&mut polled, patience.as_ref()) {
+        // A signal: it is looked at where the screens are left.
+        Err(Errno::INTR) => Ok(()),
+        Err(e) => Err(std::io::Error::from(e)).doing(READING),
+        Ok(_) => {
+            let is_gone =
+                |fd: &PollFd<'_>| fd.revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL);
+            match polled.iter().any(is_gone) {
+                true => Err(Error::refused(READING, "it is gone")),
+                false => Ok(()),
+            }
+        }
+    }
+}
+
 /// Ctrl-C asks to leave like `q`: in raw mode no signal comes of it.
 fn press_of(code: KeyCode, modifiers: KeyModifiers) -> Option<Press> {
     if modifiers.contains(KeyModifiers::CONTROL) {
-        return matches!(code, KeyCode::Char('c')).then_some(Press::Char('q'));
+        return match code {
+            KeyCode::Char('c') => Some(Press::Char('q')),
+            KeyCode::Char('l') => Some(Press::Redraw),
+            _ => None,
+        };
     }
     if modifiers.contains(KeyModifiers::ALT) {
         return None;

@@ -21,7 +21,7 @@ impl App {
     pub(in crate::tui) fn offers(&self) -> Vec<Action> {
         use Action::{
             Back, Batch, Clean, Down, First, Help, Last, Less, Log, LookAgain, More, Open, PageDown, PageUp,
-            PowerOff, Report, Save, Store, Switches, Theme, Undo, Up, Yes,
+            PowerOff, Redraw, Report, Save, Store, Switches, Theme, Undo, Up, Yes,
         };
         let seen = self.disk().is_some_and(|disk| disk.done.is_some());
         let mut offers = match (self.screen, self.is_idle()) {
@@ -60,7 +60,7 @@ impl App {
         if self.live && self.is_idle() && matches!(self.screen, Screen::Disks | Screen::Report) {
             offers.push(PowerOff);
         }
-        offers.extend([Help, Back, Theme, Up, Down, PageUp, PageDown, First, Last]);
+        offers.extend([Help, Back, Theme, Redraw, Up, Down, PageUp, PageDown, First, Last]);
         offers
     }
 
