@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::policy::{Dcom, Hibernation, PacketFilter, Policy, Remove, RestorePoints, Suspects};
 use crate::store::Store;
 
+pub(crate) mod configuration;
 mod hive;
 mod report;
 mod tools;

@@ -39,10 +39,11 @@
 //! - [`cli`], [`batch`], [`tui`], [`live`], [`commands`]: front ends. They start the path, show [`event`]s, and ask for the yes.
 //! - [`cleanup`]: the path, one file a step. Knows no worm by name.
 //! - [`checks`]: what is asked of an install, one file a check.
-//! - [`windows`], [`threat`], [`store`]: a Windows seen from outside; what worms look like; the record of a run.
+//! - [`windows`], [`threat`], [`store`], [`practice`]: a Windows seen from outside; what worms look like; the record of a
+//!   run; a disk to practise on.
 //! - [`disk`], [`volume`], [`hive`]: formats on the disk. Know neither Windows' meaning nor worms. [`memory`]: what this
 //!   machine has for them.
-//! - [`finding`], [`change`], [`policy`], [`event`], [`path`], [`digest`], [`error`]: plain data.
+//! - [`finding`], [`change`], [`policy`], [`event`], [`path`], [`digest`], [`printable`], [`error`]: plain data.
 // Front ends use cleanup; below it stand the layers of the table in tests/layers.rs.
 
 pub mod batch;
@@ -61,6 +62,8 @@ pub mod live;
 pub mod memory;
 pub mod path;
 pub mod policy;
+pub mod practice;
+pub mod printable;
 pub mod store;
 pub mod threat;
 pub mod tui;

@@ -18,9 +18,9 @@ const LAYERS: &[(u8, &[&str])] = &[
     (5, &["main", "cli", "batch", "bench", "commands", "live", "tui"]),
     (4, &["cleanup"]),
     (3, &["checks"]),
-    (2, &["windows", "threat", "store"]),
+    (2, &["windows", "threat", "store", "practice"]),
     (1, &["disk", "volume", "hive", "memory"]),
-    (0, &["finding", "change", "policy", "event", "path", "digest", "error"]),
+    (0, &["finding", "change", "policy", "event", "path", "digest", "printable", "error"]),
 ];
 
 /// These never use each other; what they share is `cli`'s and `cleanup`'s.
@@ -34,7 +34,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap_mangen", &["cli", "main"]),
     ("crossterm", &["tui"]),
     ("fatfs", &["volume"]),
-    ("flate2", &["store"]),
+    ("flate2", &["practice", "store"]),
     ("md5", &["digest"]),
     ("nt_hive", &["hive"]),
     ("ntfs", &["volume"]),
@@ -43,9 +43,9 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustix", &["disk", "live", "store", "volume"]),
     ("sha1", &["digest"]),
     ("sha2", &["digest"]),
-    ("shlex", &["live"]),
+    ("shlex", &["cli"]),
     ("signal_hook", &["volume"]),
-    ("toml", &["live", "threat"]),
+    ("toml", &["cli", "threat"]),
     ("unicode_width", &["tui"]),
 ];
 

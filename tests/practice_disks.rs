@@ -225,3 +225,24 @@ fn a_dirty_hive_is_completed_by_its_log() {
     let stale = (4124..whole.len()).filter(|&at| whole[at] != hive[at]).count();
     assert!(stale > 0, "without the log it is another hive");
 }
+
+/// The disk that is part of the program is what the script makes today, and what it says: infected, and curable.
+#[test]
+fn the_disk_of_the_program_is_what_the_script_makes() {
+    let Some(case) = Case::with(&["--files", "8", "--size", "12M", "--packs-small"]) else { return };
+    let practice = deblast::practice::Practice::create().unwrap();
+    let embedded = fs::read(practice.disk()).unwrap();
+    let signatures = fs::read(practice.signatures()).unwrap();
+    assert_eq!(digest(&signatures), digest(&fs::read(common::PRACTICE).unwrap()));
+    let told = Case::of(embedded).clean(&[]).exits(0);
+    told.require(told.at("/verdict") == "cleaned", "cleaned");
+    if Command::new("faketime").arg("--version").output().is_err() {
+        return common::skip("without faketime no two practice disks are the same");
+    }
+    let made = digest(&case.original);
+    assert_eq!(
+        digest(&fs::read(practice.disk()).unwrap()),
+        made,
+        "scripts/refresh-practice-disk makes it anew"
+    );
+}

@@ -181,6 +181,26 @@ fn a_dumb_terminal_gets_questions() {
     ran.require(!ran.stdout.contains('\u{1b}'), "no control sequence");
 }
 
+/// A serial line may be read by a script, which tells nobody where its cursor is: nothing is asked of it.
+#[test]
+fn a_terminal_that_answers_no_question_is_drawn_on() {
+    let Some(case) = Case::practice() else { return };
+    let store = case.store();
+    let command = case.on_disk(&["--store", store.to_str().unwrap()]);
+    let words: Vec<&str> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| word.to_str().unwrap())
+        .collect();
+    let mut terminal = Command::new("sh");
+    let typed =
+        "{ sleep 3; printf q; sleep 1; printf q; } | script -qec \"stty cols 80 rows 25; $1\" /dev/null";
+    terminal.env("TERM", "vt100").env("LC_ALL", "C").args(["-c", typed, "sh", &words.join(" ")]);
+    let ran = Ran::of(&mut terminal).exits(1);
+    ran.says("Inspect").says("INFECTED").says("Leave?");
+    ran.require(!ran.stdout.contains("\u{1b}[6n"), "the place of the cursor not to be asked for");
+    case.must_be_as_at_first(&ran);
+}
+
 /// The terminal is closed in the midst of the writes, again and again at other moments: the next run completes or takes
 /// back, and what it leaves is one of the two whole states.
 #[test]

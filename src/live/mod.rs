@@ -11,6 +11,7 @@ use std::process::Command;
 use rustix::fs::{CWD, FileType, Mode as FileMode, OFlags, mknodat};
 
 use crate::cleanup::report_text::printable;
+use crate::cli::configuration::{CONFIGURATION, End, Hooks, Mode, Wishes, words};
 use crate::error::{Context as _, Error, Result};
 use crate::volume::Roots;
 
@@ -26,7 +27,7 @@ mod storage;
 
 use consoles::Consoles;
 use medium::{Known, Machine};
-use parameters::{End, Hooks, Mode, Parameters, Wishes, read_toml, words};
+use parameters::Parameters;
 use program::{
     GUIDED, Medium, applet, arguments, hook_path, in_a_session, killed_for_memory, outcome, unattended,
 };
@@ -35,8 +36,6 @@ use program::{
 const STATE: &str = "/run/deblast";
 /// What init sets, so that nobody starts this on a machine at work.
 const STARTED_BY_INIT: &str = "DEBLAST_LIVE";
-/// What stands on the medium.
-const CONFIGURATION: &str = "deblast.toml";
 
 /// Runs the live image. Returns only where a shell was asked for; else the machine is switched off or restarted.
 ///
@@ -212,7 +211,9 @@ impl Live {
         let Some(medium) = &self.medium else { return Ok(Wishes::default()) };
         let path = medium.point.join(CONFIGURATION);
         match std::fs::read_to_string(&path) {
-            Ok(text) => read_toml(&text).map_err(|e| e.device(&path).hint("correct it on another machine")),
+            Ok(text) => {
+                Wishes::read(&text).map_err(|e| e.device(&path).hint("correct it on another machine"))
+            }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Wishes::default()),
             Err(e) => Err(Error::io("read the configuration", e).device(path)),
         }

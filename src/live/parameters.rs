@@ -1,61 +1,9 @@
-//! What was asked for: on the kernel's command line, and in `deblast.toml` on the medium; the kernel's word wins.
+//! What was asked for on the kernel's command line; its word wins over `deblast.toml` on the medium.
 
 use serde::Deserialize;
 
+use crate::cli::configuration::{Wishes, words};
 use crate::error::{Error, Result};
-
-/// What runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Mode {
-    /// Questions on the screen; nothing is written without a yes.
-    Guided,
-    /// The given options, with nobody there.
-    Batch,
-    /// Every disk that appears; not built yet.
-    Watch,
-    /// A shell.
-    Shell,
-}
-
-/// What happens afterwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum End {
-    /// A question.
-    Ask,
-    /// Switch off.
-    Poweroff,
-    /// Restart.
-    Reboot,
-}
-
-/// Programs of the technician's around a run: paths on the medium.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Hooks {
-    /// Before it.
-    pub(super) before: Option<String>,
-    /// After it.
-    pub(super) after: Option<String>,
-}
-
-/// What one place asks for; what is none is not said there.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Wishes {
-    /// What runs.
-    pub(super) mode: Option<Mode>,
-    /// As typed after `deblast`.
-    pub(super) options: Option<String>,
-    /// What happens afterwards.
-    pub(super) end: Option<End>,
-    /// Name of a keyboard map.
-    pub(super) keymap: Option<String>,
-    /// Programs around the run.
-    #[serde(default)]
-    pub(super) hooks: Hooks,
-}
 
 /// What the kernel's command line says.
 #[derive(Debug, Default)]
@@ -131,62 +79,6 @@ fn choice<T: for<'a> Deserialize<'a>>(key: &str, value: &str, expected: &str) ->
     T::deserialize(value_as_toml).map_err(|_| wrong(key, expected, value))
 }
 
-/// Reads `deblast.toml`: unknown keys, unknown words and values of another type are refused, with line, what was
-/// expected and what stands there.
-///
-/// # Errors
-/// In those words.
-pub(super) fn read_toml(text: &str) -> Result<Wishes> {
-    let wishes: Wishes = toml::from_str(text).map_err(|e| {
-        let line = e.span().map(|span| text.bytes().take(span.start).filter(|b| *b == b'\n').count() + 1);
-        let place = line.map_or(String::new(), |line| format!("line {line}: "));
-        Error::library("read the configuration", format!("{place}{}", e.message()))
-    })?;
-    if let Some(options) = &wishes.options {
-        words(options)?;
-    }
-    Ok(wishes)
-}
-
-impl Wishes {
-    /// The kernel's, completed by the file of the medium. Whoever asks for guided mode at boot wants it whatever that
-    /// file says: then no hook of it runs, and its end does not cut the machine off.
-    #[must_use]
-    pub(super) fn with_file(self, file: Self) -> Self {
-        let taken = match self.mode {
-            Some(Mode::Guided) => Self { keymap: file.keymap, ..Self::default() },
-            _ => file,
-        };
-        self.or(taken)
-    }
-
-    /// These, and from `other` what these do not say.
-    #[must_use]
-    fn or(self, other: Self) -> Self {
-        Self {
-            mode: self.mode.or(other.mode),
-            options: self.options.or(other.options),
-            end: self.end.or(other.end),
-            keymap: self.keymap.or(other.keymap),
-            hooks: Hooks {
-                before: self.hooks.before.or(other.hooks.before),
-                after: self.hooks.after.or(other.hooks.after),
-            },
-        }
-    }
-}
-
-/// Options as a shell would split them.
-///
-/// # Errors
-/// A quote is not closed.
-pub(super) fn words(options: &str) -> Result<Vec<String>> {
-    let split = shlex::split(options);
-    split.ok_or_else(|| {
-        Error::refused("split the options", format!("expected every quote closed, found {options:?}"))
-    })
-}
-
 /// The parameters as the kernel tells them apart: blanks separate, but between double quotes. GRUB puts a parameter with
 /// a blank in quotes as a whole, and a backslash before quotes and backslashes inside it.
 fn split(line: &str) -> Vec<String> {
@@ -221,6 +113,7 @@ fn split(line: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::configuration::{End, Mode};
 
     #[test]
     fn quotes_stand_where_the_kernel_and_grub_put_them() {
@@ -262,11 +155,10 @@ mod tests {
     }
 
     #[test]
-    fn the_configuration_is_taken_whole_or_not() {
-        let text = "mode = 'batch'\noptions = 'clean --yes'\nend = 'poweroff'\nkeymap = 'de'\n[hooks]\nbefore = 'a.sh'\n";
-        let wishes = read_toml(text).unwrap();
-        assert_eq!(wishes.mode, Some(Mode::Batch));
-        let both = |line: &str| Parameters::read(line).wishes.with_file(wishes.clone());
+    fn the_kernels_word_wins() {
+        let file = "mode = 'batch'\noptions = 'clean --yes'\nend = 'poweroff'\nkeymap = 'de'\n[hooks]\nbefore = 'a.sh'\n";
+        let file = Wishes::read(file).unwrap();
+        let both = |line: &str| Parameters::read(line).wishes.with_file(file.clone());
         let kernel = both("deblast.mode=shell deblast.keymap=us");
         assert_eq!((kernel.mode, kernel.end), (Some(Mode::Shell), Some(End::Poweroff)));
         assert_eq!((kernel.keymap.as_deref(), kernel.hooks.before.as_deref()), (Some("us"), Some("a.sh")));
@@ -274,16 +166,5 @@ mod tests {
         let kernel = both("deblast.mode=guided");
         assert_eq!((kernel.end, kernel.options, kernel.hooks.before), (None, None, None));
         assert_eq!(kernel.keymap.as_deref(), Some("de"));
-        for (text, told) in [
-            ("mode = 'batch'\nmoed = 'x'", ["line 2", "moed", "expected"]),
-            ("mode = 'bacth'", ["line 1", "bacth", "`batch`"]),
-            ("\n\noptions = 3", ["line 3", "3", "string"]),
-            ("[hooks]\nbefor = 'x'", ["line 2", "befor", "`before`"]),
-            ("mode = ", ["line 1", "read", "configuration"]),
-            ("options = \"clean 'x\"", ["quote closed", "clean", "split"]),
-        ] {
-            let words = read_toml(text).unwrap_err().to_string();
-            assert!(told.iter().all(|part| words.contains(part)), "{text}: {words}");
-        }
     }
 }

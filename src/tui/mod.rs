@@ -5,6 +5,7 @@
 //! are a state (`app`) that messages change, a thread that works (`jobs`), and drawing (`screens`).
 
 mod app;
+mod backend;
 mod jobs;
 mod keys;
 mod plain;

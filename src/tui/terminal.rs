@@ -1,6 +1,5 @@
 //! The terminal: taken, and given back whatever happens. The only place that knows the terminal libraries' keys.
 
-use std::io::Stdout;
 use std::time::Duration;
 
 use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
@@ -8,12 +7,12 @@ use crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, size,
 };
 use crossterm::{cursor, execute};
-use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
 use ratatui::{TerminalOptions, Viewport};
 
 use crate::error::{Context as _, Result};
 use crate::tui::app::App;
+use crate::tui::backend::NeverAsking;
 use crate::tui::keys::Press;
 use crate::tui::screens;
 use crate::tui::theme::Theme;
@@ -22,7 +21,7 @@ use crate::tui::theme::Theme;
 const SERIAL: (u16, u16) = (80, 24);
 
 /// The terminal, raw and with a screen of its own while this lives.
-pub(super) struct Terminal(ratatui::Terminal<CrosstermBackend<Stdout>>);
+pub(super) struct Terminal(ratatui::Terminal<NeverAsking>);
 
 /// What came from it.
 pub(super) enum Heard {
@@ -52,7 +51,7 @@ impl Terminal {
         // From here whatever fails gives it back.
         let guard = GiveBack;
         execute!(std::io::stdout(), EnterAlternateScreen, cursor::Hide).doing(DOING)?;
-        let backend = CrosstermBackend::new(std::io::stdout());
+        let backend = NeverAsking::new(std::io::stdout());
         let mut terminal = match size() {
             Ok((0, _) | (_, 0)) | Err(_) => {
                 let area = Rect::new(0, 0, SERIAL.0, SERIAL.1);

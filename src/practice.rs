@@ -1,0 +1,134 @@
+//! The practice disk: a whole small disk with an infected Windows XP, on which the path of a cure can be tried without
+//! a patient. Nothing on it is harmful; the worm's place holds an inert stand-in, which only its own signature knows.
+//!
+//! It is part of the program, so that practice needs nothing but the program.
+
+use std::fs::{DirBuilder, File};
+use std::io::{ErrorKind, Read, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use flate2::read::GzDecoder;
+
+use crate::error::{Context as _, Error, Result};
+use crate::memory::refuse_lack;
+
+/// Made by `scripts/refresh-practice-disk`.
+const PACKED: &[u8] = include_bytes!("../fixtures/practice-disk.img.gz");
+const SIGNATURES: &str = include_str!("../fixtures/practice.toml");
+/// What a file system stores at once; a block of zeros is left out.
+const BLOCK: usize = 4096;
+/// The folder may lie in memory: what the disk takes there, and what a cure of it needs.
+const NEEDED: u64 = 16 << 20;
+const DOING: &str = "make the practice disk";
+
+/// A practice disk in a folder of its own, which is removed with all that is in it when this is dropped.
+#[derive(Debug)]
+pub struct Practice {
+    folder: PathBuf,
+    disk: PathBuf,
+    signatures: PathBuf,
+}
+
+impl Practice {
+    /// Makes one in the folder for temporary files.
+    ///
+    /// # Errors
+    /// There is too little memory, or no room in that folder.
+    pub fn create() -> Result<Self> {
+        refuse_lack(DOING, NEEDED)?;
+        Self::create_in(&std::env::temp_dir())
+    }
+
+    fn create_in(parent: &Path) -> Result<Self> {
+        let folder = own_folder(parent)?;
+        // From here whatever fails removes it.
+        let made =
+            Self { disk: folder.join("practice-disk.img"), signatures: folder.join("practice.toml"), folder };
+        let fill = || -> std::io::Result<()> {
+            unpack(&made.disk)?;
+            std::fs::write(&made.signatures, SIGNATURES)
+        };
+        fill().doing(DOING).map_err(|e| {
+            e.device(&made.folder).hint("it takes a few MB there; TMPDIR names another folder")
+        })?;
+        Ok(made)
+    }
+
+    /// The image of the disk.
+    #[must_use]
+    pub fn disk(&self) -> &Path {
+        &self.disk
+    }
+
+    /// The signatures of the stand-ins on it.
+    #[must_use]
+    pub fn signatures(&self) -> &Path {
+        &self.signatures
+    }
+
+    /// The folder that it lies in; what else is put there goes with it.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for Practice {
+    fn drop(&mut self) {
+        // Left over, it does no harm and is told by its name.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A new folder that nobody else may enter.
+fn own_folder(parent: &Path) -> Result<PathBuf> {
+    let mut names = (0..1000).map(|n| parent.join(format!("deblast-practice-{}-{n}", std::process::id())));
+    names
+        .find_map(|folder| match DirBuilder::new().mode(0o700).create(&folder) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => None,
+            made => Some(made.doing(DOING).map_err(|e| e.device(parent)).map(|()| folder)),
+        })
+        .unwrap_or_else(|| Err(Error::refused(DOING, "every name for its folder is taken").device(parent)))
+}
+
+fn unpack(path: &Path) -> std::io::Result<()> {
+    let mut packed = GzDecoder::new(PACKED);
+    let mut file = File::create_new(path)?;
+    let mut length = 0;
+    loop {
+        let mut block = Vec::with_capacity(BLOCK);
+        let count = packed.by_ref().take(BLOCK as u64).read_to_end(&mut block)?;
+        if count == 0 {
+            break;
+        }
+        if block.iter().any(|byte| *byte != 0) {
+            file.seek(SeekFrom::Start(length))?;
+            file.write_all(&block)?;
+        }
+        length += count as u64;
+    }
+    file.set_len(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_a_disk_alone_in_its_folder_and_leaves_nothing() {
+        let parent = tempfile::tempdir().unwrap();
+        let two = [(); 2].map(|()| Practice::create_in(parent.path()).unwrap());
+        assert_ne!(two[0].folder(), two[1].folder());
+        let bytes = std::fs::read(two[0].disk()).unwrap();
+        assert_eq!((bytes.len(), &bytes[510..512]), (12 << 20, &[0x55, 0xaa][..]));
+        let mut whole = Vec::new();
+        GzDecoder::new(PACKED).read_to_end(&mut whole).unwrap();
+        assert!(bytes == whole, "blocks that were left out read as zeros");
+        assert!(std::fs::read_to_string(two[0].signatures()).unwrap().contains("[[signature]]"));
+        drop(two);
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
+        let words = Practice::create_in(&parent.path().join("missing")).unwrap_err().to_string();
+        assert!(words.contains("make the practice disk") && words.contains("missing"), "{words}");
+    }
+}
