@@ -11,6 +11,8 @@ use crate::policy::{Dcom, Hibernation, PacketFilter, Policy, Remove, RestorePoin
 use crate::store::Store;
 
 pub(crate) mod configuration;
+#[doc(hidden)]
+pub use configuration::read_and_write as read_and_write_configuration;
 mod hive;
 mod report;
 mod tools;
