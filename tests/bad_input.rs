@@ -9,6 +9,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+#[path = "bad_input/hostile.rs"]
+mod hostile;
 #[path = "../fuzz/src/lib.rs"]
 mod properties;
 #[path = "common/skip.rs"]
