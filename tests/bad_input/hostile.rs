@@ -63,7 +63,17 @@ impl Ntfs {
             })
         };
         let is_file = |record: &usize| self.bytes[*record..].starts_with(b"FILE");
-        records.iter().map(|(at, _)| *at).filter(is_file).find(named).unwrap_or_else(|| panic!("no {name}"))
+        let named = records.iter().map(|(at, _)| *at).filter(is_file).find(named);
+        let found = named.unwrap_or_else(|| panic!("no {name}"));
+        // The name may stand in an extension record.
+        match number(&self.bytes, found + 0x20) {
+            0 => found,
+            base => records
+                .iter()
+                .map(|(at, _)| *at)
+                .find(|at| is_file(at) && number(&self.bytes, at + 0x2c) == base)
+                .unwrap_or_else(|| panic!("no base record {base}")),
+        }
     }
 
     /// Number and sequence number as a reference holds them.
@@ -72,6 +82,25 @@ impl Ntfs {
         reference[..4].copy_from_slice(&self.bytes[record + 0x2c..record + 0x30]);
         reference[6..].copy_from_slice(&self.bytes[record + 0x10..record + 0x12]);
         reference
+    }
+
+    /// Where the list of attributes of a record lies, and how long it is.
+    #[track_caller]
+    fn list(&self, record: usize) -> (usize, usize) {
+        let list = self.attributes(record, LIST)[0];
+        if self.bytes[list + 8] == 0 {
+            return (list + self.word(list + 20), number(&self.bytes, list + 16) as usize);
+        }
+        // One run: a count, then the first cluster.
+        let pairs = list + self.word(list + 32);
+        let (counts, places) = (usize::from(self.bytes[pairs] & 15), usize::from(self.bytes[pairs] >> 4));
+        let little = |at: usize, length: usize| {
+            self.bytes[at..at + length].iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte))
+        };
+        let (clusters, lcn) = (little(pairs + 1, counts), little(pairs + 1 + counts, places));
+        let length = number(&self.bytes, list + 48) as usize;
+        assert!(length <= clusters * 512 && self.bytes[pairs + 1 + counts + places] == 0, "one run");
+        (lcn * 512, length)
     }
 
     /// Gives an attribute one run over so many clusters, and its sizes to match; `lcn` none is a hole.
@@ -136,9 +165,7 @@ fn a_list_of_attributes_that_names_itself_or_one_record_for_ever_ends() {
         let Some(mut ntfs) = Ntfs::new() else { return };
         let record = ntfs.record("many");
         let reference = ntfs.reference(if which == "itself" { record } else { ntfs.record("WINDOWS") });
-        let list = ntfs.attributes(record, LIST)[0];
-        assert_eq!(ntfs.bytes[list + 8], 0, "a resident list");
-        let (from, length) = (list + ntfs.word(list + 20), number(&ntfs.bytes, list + 16) as usize);
+        let (from, length) = ntfs.list(record);
         let mut at = from;
         let mut entries = 0;
         while at < from + length {
@@ -164,8 +191,7 @@ fn a_list_of_attributes_that_names_itself_or_one_record_for_ever_ends() {
 fn entries_without_a_length_end_a_list_and_an_index() {
     let Some(mut ntfs) = Ntfs::new() else { return };
     let record = ntfs.record("many");
-    let list = ntfs.attributes(record, LIST)[0];
-    let first = list + ntfs.word(list + 20);
+    let (first, _) = ntfs.list(record);
     put(&mut ntfs.bytes, first + 4, &[0, 0]);
     let blocks: Vec<usize> = base::ntfs()
         .unwrap()
@@ -311,4 +337,33 @@ fn a_command_line_without_end_names_few_programs() {
     let bytes: usize = names.iter().map(String::len).sum();
     assert!(names.len() < 40_000 && bytes < 8 << 20, "{} names of {bytes} bytes", names.len());
     assert_eq!(names.first().map(String::as_str), Some("a"));
+}
+
+/// Found by the property `hive_log`: a log whose page for the first hive bin holds anything else. Its replay left no hive, and
+/// could not be begun again once that page was written.
+#[test]
+fn a_log_that_would_take_the_first_hive_bin_away_is_refused() {
+    let mut hive = vec![0; 8192];
+    let mut block = vec![0; 512];
+    put(&mut block, 0, b"regf");
+    for (at, field) in [(4, 7_u32), (8, 7), (20, 1), (24, 3), (28, 1), (32, 1), (40, 4096), (44, 1)] {
+        put(&mut block, at, &field.to_le_bytes());
+    }
+    hives::sum(&mut block);
+    let mut log = [&block[..], b"DIRT\x01"].concat();
+    log.resize(1024, 0);
+    let good = [&log[..], b"hbin", &[0; 508]].concat();
+    let bad = [&log[..], &[0x55; 512]].concat();
+    put(&mut block, 28, &[0]);
+    put(&mut block, 4, &[8]);
+    hives::sum(&mut block);
+    put(&mut hive, 0, &block);
+    put(&mut hive, 4096, b"hbin");
+    let replayed = |log: Vec<u8>| {
+        let log = deblast::hive::log::Log::parse(log).unwrap();
+        deblast::hive::log::replay(hive.clone(), &log).map_err(|error| error.to_string())
+    };
+    assert!(replayed(good).is_ok());
+    let words = replayed(bad).unwrap_err();
+    assert!(words.contains("its page for the first hive bin holds none"), "{words}");
 }
