@@ -174,8 +174,7 @@ pub fn fat(data: &[u8]) {
         return;
     }
     let mut choices = Choices(data);
-    // FAT32 is large, and asked for less often.
-    let base = &bases[[0, 1, 0, 1, 0, 1, 0, 2][usize::from(choices.byte() % 8)].min(bases.len() - 1)];
+    let base = &bases[usize::from(choices.byte()) % bases.len()];
     let mut bytes = patched(base, choices.0);
     if choices.0.len() % 2 == 0 {
         // Both tables alike, as every careful reader wants them.
