@@ -43,5 +43,5 @@ fn a_pentium_ii_with_64_mib_cures_a_disk_from_cd() {
 #[test]
 fn keys_over_a_serial_line_clean_a_disk_and_take_that_back() {
     let Some(image) = image() else { return };
-    guided::over_a_serial_line(&image, &XP_NTFS, &["--cpu", "qemu64", "--memory", "512"], 115_200);
+    guided::over_a_serial_line(&image, &XP_NTFS, &["--cpu", "pentium2", "--memory", "64"], 115_200);
 }

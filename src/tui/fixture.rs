@@ -94,7 +94,7 @@ pub(super) fn setup() -> Setup {
     Setup {
         policy: Policy::default(),
         store: "/var/lib/deblast".to_owned(),
-        theme: Theme { unicode: true, palette: Palette::Colour },
+        theme: Theme { unicode: true, dark: false, palette: Palette::Colour },
         is_practice: false,
         live: false,
         medium: None,

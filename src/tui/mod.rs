@@ -122,6 +122,7 @@ fn theme(wished: Wished) -> Theme {
     let is_vt = set("TERM").is_some_and(|term| term.starts_with("vt"));
     Theme {
         unicode: locale.contains("utf-8") || locale.contains("utf8"),
+        dark: set("TERM").is_some_and(|term| term == "linux"),
         palette: match wished {
             Wished::Auto if set("NO_COLOR").is_some() || is_vt => Palette::Mono,
             Wished::Auto | Wished::Colour => Palette::Colour,

@@ -33,6 +33,8 @@ pub(super) enum Palette {
 pub(super) struct Theme {
     /// Box drawing and the like.
     pub(super) unicode: bool,
+    /// A screen on which the plain colours are dark on black: the Linux console's.
+    pub(super) dark: bool,
     pub(super) palette: Palette,
 }
 
@@ -66,15 +68,16 @@ impl Theme {
             Palette::Colour => match tone {
                 Tone::Plain => style,
                 Tone::Strong => bold,
-                Tone::Good => bold.fg(Color::Green),
-                Tone::Caution => bold.fg(Color::Yellow),
-                Tone::Bad => bold.fg(Color::Red),
+                // Bold does not make them brighter there: the console takes the brightness of the colour for both.
+                Tone::Good => bold.fg(if self.dark { Color::LightGreen } else { Color::Green }),
+                Tone::Caution => bold.fg(if self.dark { Color::LightYellow } else { Color::Yellow }),
+                Tone::Bad => bold.fg(if self.dark { Color::LightRed } else { Color::Red }),
                 Tone::Dim => style.fg(Color::Cyan),
             },
             Palette::HighContrast => match tone {
                 Tone::Plain | Tone::Dim => style,
                 Tone::Strong | Tone::Good => bold,
-                Tone::Caution => bold.fg(Color::Yellow),
+                Tone::Caution => bold.fg(Color::LightYellow),
                 Tone::Bad => bold.add_modifier(Modifier::REVERSED),
             },
         }
@@ -82,6 +85,10 @@ impl Theme {
 
     /// The line of a list that is chosen. One that stands out already does so underlined.
     pub(super) fn chosen(self) -> Style {
+        if self.dark && self.palette == Palette::Colour {
+            // A bright colour the other way round is dark on dark there.
+            return Style::new().fg(Color::Black).bg(Color::Gray).remove_modifier(Modifier::BOLD);
+        }
         Style::new().add_modifier(Modifier::REVERSED)
     }
 

@@ -279,7 +279,7 @@ fn every_key_of_the_footer_does_something() {
 fn colour_tells_nothing_alone() {
     for (name, mut played) in all() {
         let texts = [Palette::Colour, Palette::HighContrast, Palette::Mono].map(|palette| {
-            played.app.theme = Theme { unicode: false, palette };
+            played.app.theme = Theme { unicode: false, dark: false, palette };
             let mut terminal = Terminal::new(TestBackend::new(80, 25)).unwrap();
             terminal.draw(|frame| render(frame, &played.app)).unwrap();
             let buffer = terminal.backend().buffer();

@@ -26,7 +26,7 @@ fn keys_are_answered_over_a_line_of_9600_baud_while_progress_is_drawn() {
     // Looked at again and again, so that there is always something to draw.
     for _ in 0..3 {
         desk.key("f");
-        for (key, words) in [("l", "Log"), ("?", "All keys")] {
+        for (key, words) in [("l", "Log"), ("?", "Keys of this screen")] {
             let answered = desk.key(key).shows(words);
             desk.so_far()
                 .require(answered < Duration::from_secs(6), &format!("an answer to {key} within 6 seconds"));
