@@ -35,6 +35,8 @@ macro_rules! choice {
 pub(crate) mod configuration;
 mod cure;
 mod guided;
+#[doc(hidden)]
+pub use configuration::read_and_write as read_and_write_configuration;
 mod hive;
 mod report;
 mod tools;

@@ -13,6 +13,7 @@ mod common;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Case, Ran, digest, judge, skip};
@@ -49,7 +50,10 @@ impl Screen {
             words.join(" "),
             exit.display()
         );
-        let socket = case.path("tmux").to_str().unwrap().to_owned();
+        // One of its own: the server of an earlier screen may not have ended yet.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let socket = case.path(&format!("tmux-{}", COUNT.fetch_add(1, Ordering::SeqCst)));
+        let socket = socket.to_str().unwrap().to_owned();
         let (width, height) = (size.0.to_string(), size.1.to_string());
         judge(
             Command::new("tmux")

@@ -131,6 +131,11 @@ impl Wishes {
         self.or(taken)
     }
 
+    /// The text of `deblast.toml` for them.
+    fn text(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Error::library("write the configuration", e))
+    }
+
     /// Writes them as `deblast.toml` into a folder. One that is there is kept beside it, under the path that is returned.
     ///
     /// # Errors
@@ -139,7 +144,7 @@ impl Wishes {
         const DOING: &str = "write the configuration";
         let path = folder.join(CONFIGURATION);
         let new = folder.join("deblast.new");
-        let text = toml::to_string(self).map_err(|e| Error::library(DOING, e))?;
+        let text = self.text()?;
         let write = || -> std::io::Result<Option<PathBuf>> {
             // Left by a power cut, and nobody's.
             let mut file = File::create(&new)?;
@@ -165,6 +170,15 @@ impl Wishes {
         })?;
         Ok((path, kept))
     }
+}
+
+/// What a text of `deblast.toml` becomes when it is read and written again; for the tests of bad input.
+///
+/// # Errors
+/// It is no such text.
+#[doc(hidden)]
+pub fn read_and_write(text: &str) -> Result<String> {
+    Wishes::read(text)?.text()
 }
 
 const TITLE: &str = "# Saved from a guided run. On the DEBLAST medium, the live image does this at its next start, unasked.\n";
