@@ -128,7 +128,7 @@ fn of_each_type() -> Vec<Edit> {
         let name = format!("of type {kind}");
         edits.push(set("", &name, data(kind, &first)));
         edits.push(set("", &name, data(kind, &second)));
-        let grown = [second, vec![0x20, 0x00].repeat(100)].concat();
+        let grown = [second, [0x20, 0x00].repeat(100)].concat();
         edits.push(set("", &name, data(kind, &grown)));
     }
     edits.extend([delete("", "of type 1"), delete("", "of type 8")]);

@@ -88,7 +88,8 @@ pub fn hash_set(data: &[u8]) {
         lines
     };
     let lines = listed(&sets);
-    assert_eq!(lines.len() as u64, outcome.entries.iter().sum::<u64>());
+    // An entry that stands there twice is kept once.
+    assert!(lines.len() as u64 <= outcome.entries.iter().sum::<u64>());
     let (again, outcome) = read(lines.join("\n").as_bytes());
     if !lines.is_empty() {
         assert_eq!(outcome.problem_count, 0, "{:?} of {lines:?}", outcome.problems);

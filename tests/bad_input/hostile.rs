@@ -276,6 +276,9 @@ fn a_name_longer_than_its_attribute_is_told() {
     assert!(scan.problems.iter().any(|told| told.to_string().contains("a name inside its attribute")));
 }
 
+/// Changes a hive's bytes, given the place of a key node.
+type Damage = Box<dyn FnOnce(&mut Vec<u8>, usize)>;
+
 /// The hive's bytes with one field of the first key's node changed, checksum right.
 fn lying(change: impl FnOnce(&mut Vec<u8>, usize)) -> Hive {
     let mut bytes = seeds::hive(5, 60);
@@ -290,7 +293,7 @@ fn lying(change: impl FnOnce(&mut Vec<u8>, usize)) -> Hive {
 fn lists_of_a_hive_that_lead_in_circles_or_count_without_measure_are_refused() {
     let list = |bytes: &[u8], key: usize| 4096 + number(bytes, key + 28) as usize + 4;
     let own = |key: usize| u32::try_from(key - 4 - 4096).unwrap().to_le_bytes();
-    let damages: [(&str, Box<dyn FnOnce(&mut Vec<u8>, usize)>); 6] = [
+    let damages: [(&str, Damage); 6] = [
         (
             "a key below itself",
             Box::new(move |bytes, key| {
