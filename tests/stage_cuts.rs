@@ -15,68 +15,35 @@ mod cut_disk;
 mod cut_judge;
 #[path = "common/cut_story.rs"]
 mod cut_story;
+#[path = "common/mounted_states.rs"]
+mod mounted_states;
 #[path = "common/stage.rs"]
 mod stage;
+#[path = "common/stage_play.rs"]
+mod stage_play;
 #[path = "common/stage_states.rs"]
 mod stage_states;
 
-use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 
-use common::{Ran, skip};
-use cut_disk::{Made, Overlay, SECTOR, Snapshot, in_parallel, on_disk, practice, write};
-use cut_judge::{Judge, Stand, Way, edits_of, files};
-use cut_story::{chosen, cleaned, undone};
-use deblast::change::HiveRole;
+use common::{Ran, START, skip};
+use cut_disk::{Made, Overlay, Snapshot, in_parallel, on_disk, partition, practice, reader};
+use cut_judge::{Judge, Stand};
+use cut_story::{chosen, cleaned, row, undone};
+use deblast::change::FileId;
+use deblast::path::WinPath;
 use deblast::policy::Policy;
-use stage::{DISK_NODE, Op, Stage};
+use deblast::volume::{Window, open_volume, recognise};
+use stage::{DISK_NODE, Op};
+use stage_play::{bytes_of, judge_of, play, program, staged};
 use stage_states::{State, states};
+
+use mounted_states::{Bits, Harm, apply, flags, intervals, others, torn, whole};
 
 const PRACTICE: Made = NTFS;
 const NTFS: Made = ("stage-cuts-ntfs.img", &["--files", "10", "--size", "12M"]);
 const FAT: Made = ("stage-cuts-fat.img", &["--files", "10", "--size", "40M", "--filesystem", "fat32"]);
-
-/// What a run of the real program did to the stage.
-struct Played {
-    tape: Vec<Op>,
-    disk: Overlay,
-    store: Snapshot,
-}
-
-fn bytes_of(disk: &Overlay) -> Vec<u8> {
-    let mut bytes = vec![0; practice().bytes.len()];
-    cut_disk::read(disk, 0, &mut bytes);
-    bytes
-}
-
-/// What a disk holds that the practice disk does not.
-fn overlay_of(bytes: &[u8]) -> Overlay {
-    let mut overlay = Overlay::new();
-    let sectors = bytes.as_chunks::<SECTOR>().0.iter().zip(practice().bytes.as_chunks::<SECTOR>().0);
-    for (number, (now, _)) in sectors.enumerate().filter(|(_, (now, then))| now != then) {
-        write(&mut overlay, (number * SECTOR) as u64, *now);
-    }
-    overlay
-}
-
-/// Runs the real program on a stage.
-fn play(disk: &Overlay, store: &Snapshot, command: &str) -> Option<Played> {
-    let plain = |bytes: &Arc<Vec<u8>>| bytes.as_ref().clone();
-    let files: Vec<_> =
-        store.0.iter().map(|(path, bytes)| (path.clone(), bytes.as_ref().map(plain))).collect();
-    let stage = Stage::with(bytes_of(disk), &files)?;
-    let home = tempfile::tempdir().unwrap();
-    let mut program = Command::new(env!("CARGO_BIN_EXE_deblast"));
-    program.args([command, "--yes", "--json", "--signatures", common::PRACTICE, "--store"]);
-    program.arg(stage.store()).arg(stage.disk()).env("HOME", home.path());
-    Ran::of(&mut program).exits(0);
-    let files = stage.store_files().into_iter().map(|(path, bytes)| (path, bytes.map(Arc::new)));
-    Some(Played {
-        tape: stage.take_tape(),
-        disk: overlay_of(&stage.disk_bytes()),
-        store: Snapshot(files.collect()),
-    })
-}
 
 #[derive(Debug, Default)]
 struct Tally {
@@ -134,29 +101,15 @@ fn judge_one(judge: &Judge, state: &State, treat: bool) -> Result<Stand, String>
     Ok(stand)
 }
 
-/// A judge of the practice disk, the cleaned one, and all between.
-fn judge_of(store: &Snapshot) -> Judge {
-    let files = files();
-    let way = |extents, role| Way::new(files.content(&Overlay::new(), extents), edits_of(store, role));
-    let (software, system) = (way(&files.software, HiveRole::Software), way(&files.system, HiveRole::System));
-    Judge::new(files, vec![software], vec![system])
-}
-
 impl Tally {
-    fn close(self, story: &str) {
-        println!(
-            "{story:<32} {:>4} ops {:>5} states: {:>5} old {:>4} between {:>4} new; {:>4} treated; {} broken",
-            self.ops,
-            self.states,
-            self.old,
-            self.between,
-            self.new,
-            self.treated,
-            self.broken.len()
-        );
+    fn close(self, disk: &str, what: &str) {
         self.broken.iter().take(12).for_each(|why| println!("  {why}"));
-        assert!(self.broken.is_empty(), "{story}: {} broken, see above", self.broken.len());
-        assert!(self.states > 45 && self.between > 30 && self.new > 3, "{story}: too few");
+        assert!(self.broken.is_empty(), "{disk}, {what}: {} broken, see above", self.broken.len());
+        assert!(self.states > 45 && self.between > 30 && self.new > 3, "{disk}, {what}: too few");
+        let numbers =
+            [self.ops, self.states, self.old, self.between, self.new, self.broken.len(), self.treated];
+        let numbers = numbers.iter().map(usize::to_string);
+        row(&[disk.to_owned(), what.to_owned()].into_iter().chain(numbers).collect::<Vec<_>>(), 8);
     }
 }
 
@@ -209,13 +162,13 @@ fn clean_then_undo(made: Made, name: &str, most: usize) {
     let judge = judge_of(&clean.store);
     let all = states(&Overlay::new(), &nothing, &clean.tape);
     assert!(all.last().unwrap().disk == clean.disk, "the tape gives the end");
-    tell(&judge, &clean.tape, &all, most).close(&format!("{name}, clean"));
+    tell(&judge, &clean.tape, &all, most).close(name, "clean");
 
     let Some(undo) = play(&clean.disk, &clean.store, "undo") else { return };
     assert!(undo.disk.is_empty(), "the practice disk is back, byte for byte");
     let all = states(&clean.disk, &clean.store, &undo.tape);
     assert!(all.last().unwrap().disk == undo.disk, "the tape gives the end");
-    tell(&judge, &undo.tape, &all, most / 2).close(&format!("{name}, undo"));
+    tell(&judge, &undo.tape, &all, most / 2).close(name, "undo");
 }
 
 #[test]
@@ -226,4 +179,103 @@ fn disk_and_store_are_cut_at_the_same_moment_on_ntfs() {
 #[test]
 fn disk_and_store_are_cut_at_the_same_moment_on_fat() {
     clean_then_undo(FAT, "FAT32", 24);
+}
+
+const TARGET: &str = "/WINDOWS/system32/msblast.exe";
+
+/// Where the bits of the worm's file lie on the practice disk.
+fn bits() -> Bits {
+    let (start, size) = partition(&practice().bytes);
+    let window = Window::new(reader(&Overlay::new()), start, size);
+    let recognised = recognise(&window).unwrap();
+    let volume = open_volume(std::sync::Arc::new(window), recognised).unwrap();
+    let facts = volume.find(&WinPath::new(&TARGET.replace('/', r"\"))).unwrap().unwrap();
+    let FileId::Ntfs { record, .. } = facts.id else { panic!("no NTFS") };
+    let place = |id: FileId, offset: u64| {
+        START + usize::try_from(volume.extents(id).unwrap().place(offset, 1).unwrap()).unwrap()
+    };
+    let bitmap = FileId::Ntfs { record: 6, sequence: 6 };
+    let mut clusters = Vec::new();
+    for run in &volume.allocation(facts.id).unwrap().runs {
+        for cluster in run.place / 4096..(run.place + run.length) / 4096 {
+            clusters.push((place(bitmap, cluster / 8), u8::try_from(cluster % 8).unwrap()));
+        }
+    }
+    assert!(!clusters.is_empty());
+    Bits { record: place(FileId::Ntfs { record: 0, sequence: 1 }, record * 1024), clusters }
+}
+
+/// `--remove now` on NTFS: what ntfs-3g writes through the loop device, cut anywhere, leaves no other file worse off, and the
+/// flag stands from before its first write until after its last.
+#[test]
+fn the_mount_is_cut_too() {
+    on_disk(NTFS);
+    let Some(stage) = staged(&Overlay::new(), &Snapshot::default()) else { return };
+    let home = tempfile::tempdir().unwrap();
+    let ran = Ran::of(program(&stage, home.path(), "clean").args(["--remove", "now"])).exits(0);
+    ran.says("removed: through a mount");
+    let tape = stage.take_tape();
+    // What follows the journal's end is of the names.
+    let journal = journal_of(&tape);
+    let closed = tape.iter().rposition(|op| is_of(op, DISK_NODE)).unwrap();
+    let begun = tape[..closed].iter().rposition(|op| is_of(op, journal)).unwrap();
+    let mut disk = bytes_of(&Overlay::new());
+    for op in &tape[..begun] {
+        if let Op::Write { node: DISK_NODE, offset, bytes } = op {
+            apply(&mut disk, &(usize::try_from(*offset).unwrap(), bytes.clone()));
+        }
+    }
+    let bits = bits();
+    let (before, has_name) = others(&disk, TARGET).unwrap();
+    assert!(has_name && before.len() > 20, "{}", before.len());
+    let all = intervals(&tape[begun..]);
+    let is_clear = |disk: &[u8]| flags(disk) == [Some(false); 2];
+    assert!(is_clear(&disk) && all.len() > 5, "{} intervals", all.len());
+    let mut counted: BTreeMap<(&str, Harm), usize> = BTreeMap::new();
+    let (mut seen, mut flagged) = (BTreeSet::new(), 0);
+    let mut harms = Vec::new();
+    for (number, interval) in all.iter().enumerate() {
+        // The flag: its two sectors first, and again last.
+        let ours = number < 2 || number + 2 >= all.len();
+        let kinds = [("whole", whole(&disk, interval)), ("torn", torn(&disk, interval))];
+        for (kind, states) in kinds.into_iter().filter(|(kind, _)| !(ours && *kind == "torn")) {
+            for state in states {
+                if seen.insert(deblast::digest::Sha256::of(&state)) {
+                    harms.push((number, ours, kind, state));
+                }
+            }
+        }
+        interval.iter().for_each(|write| apply(&mut disk, write));
+    }
+    assert!(disk == stage.disk_bytes(), "the tape gives the end");
+    assert!(is_clear(&disk), "the flag is clear again");
+    let results = Mutex::new(Vec::new());
+    in_parallel(&harms, |_, (number, ours, kind, state)| {
+        let harm = bits.judge(state, &before, TARGET);
+        results.lock().unwrap().push((*number, *ours, *kind, harm, flags(state)));
+    });
+    for (number, ours, kind, harm, flags) in results.into_inner().unwrap() {
+        let name = if ours { "flag" } else { kind };
+        *counted.entry((name, harm)).or_default() += 1;
+        if !ours {
+            flagged += 1;
+            assert!(
+                flags.iter().any(|flag| *flag == Some(true)),
+                "interval {number}, {kind}: no flag: {flags:?}"
+            );
+            if kind == "whole" {
+                assert_eq!(flags, [Some(true); 2], "interval {number}");
+                assert!(harm < Harm::Others, "interval {number}: whole writes, and {harm:?}");
+            }
+        }
+    }
+    let count = |kind: &str, harm: Harm| counted.get(&(kind, harm)).copied().unwrap_or(0);
+    let writes: usize = all.iter().map(Vec::len).sum();
+    println!("{writes} writes in {} intervals, {flagged} states with the flag: {counted:?}", all.len());
+    for kind in ["flag", "whole", "torn"] {
+        let numbers =
+            [Harm::Fine, Harm::Target, Harm::Others, Harm::Unmountable].map(|harm| count(kind, harm));
+        let cells = ["--remove now".to_owned(), kind.to_owned()].into_iter();
+        row(&cells.chain(numbers.iter().map(usize::to_string)).collect::<Vec<_>>(), 6);
+    }
 }

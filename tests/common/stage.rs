@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
@@ -108,6 +108,8 @@ pub enum Fate {
     Short(i32),
     /// The signal is sent to the caller before the call is done.
     Signal(Signal),
+    /// It waits until [`Stage::let_go`].
+    Waits,
 }
 
 /// Which call it is: the one numbered `nth` of those that `wanted` takes.
@@ -134,6 +136,8 @@ struct Inner {
     gone: Option<i32>,
     struck: Option<Call>,
     modes: BTreeMap<u64, u16>,
+    /// A call waits to be let go.
+    waiting: bool,
 }
 
 impl Inner {
@@ -210,7 +214,7 @@ enum Verdict {
     Fail(Errno),
 }
 
-struct Theatre(Arc<Mutex<Inner>>);
+struct Theatre(Arc<Mutex<Inner>>, Arc<Condvar>);
 
 impl Theatre {
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -248,10 +252,18 @@ impl Theatre {
                 inner.gone = Some(errno);
                 if kind == Kind::Write { Verdict::Half } else { Verdict::Fail(Errno::from_i32(errno)) }
             }
+            Fate::Waits => {
+                inner.waiting = true;
+                self.1.notify_all();
+                drop(self.1.wait_while(inner, |inner| inner.waiting).unwrap());
+                Verdict::Do
+            }
             Fate::Signal(signal) => {
                 drop(inner);
                 let pid = Pid::from_raw(i32::try_from(request.pid()).unwrap()).expect("a caller");
                 kill_process(pid, signal).unwrap();
+                // The program hears of it in a thread of its own; nearly always before this call is answered.
+                std::thread::sleep(Duration::from_millis(50));
                 Verdict::Do
             }
         }
@@ -507,6 +519,7 @@ pub struct Stage {
     session: Option<BackgroundSession>,
     point: tempfile::TempDir,
     inner: Arc<Mutex<Inner>>,
+    turn: Arc<Condvar>,
 }
 
 impl Stage {
@@ -527,6 +540,7 @@ impl Stage {
             gone: None,
             struck: None,
             modes: BTreeMap::new(),
+            waiting: false,
         };
         inner.nodes.insert(ROOT, (ROOT, OsString::new(), Body::Folder(BTreeMap::new())));
         assert_eq!(inner.make(ROOT, OsStr::new(DISK), Body::File(disk)), DISK_NODE);
@@ -543,9 +557,12 @@ impl Stage {
         let point = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("deblast-stage".to_owned()), MountOption::RW];
-        let session = fuser::spawn_mount(Theatre(inner.clone()), point.path(), &config);
+        // One call may wait while others are answered.
+        config.n_threads = Some(2);
+        let turn = Arc::new(Condvar::new());
+        let session = fuser::spawn_mount(Theatre(inner.clone(), turn.clone()), point.path(), &config);
         match session {
-            Ok(session) => Some(Self { session: Some(session), point, inner }),
+            Ok(session) => Some(Self { session: Some(session), point, inner, turn }),
             Err(error) => {
                 crate::skip(&format!("the stage cannot be mounted here: {error}"));
                 None
@@ -606,6 +623,20 @@ impl Stage {
         (inner.fault, inner.met, inner.gone, inner.struck) = (Some(fault), 0, None, None);
     }
 
+    /// Waits until a call waits: see [`Fate::Waits`].
+    pub fn wait(&self) {
+        let patience = Duration::from_secs(120);
+        let (_inner, late) =
+            self.turn.wait_timeout_while(self.lock(), patience, |inner| !inner.waiting).unwrap();
+        assert!(!late.timed_out(), "no call came to wait");
+    }
+
+    /// Has the call that waits go on.
+    pub fn let_go(&self) {
+        self.lock().waiting = false;
+        self.turn.notify_all();
+    }
+
     /// All works again; the call that was struck, if one was.
     pub fn disarm(&self) -> Option<Call> {
         let mut inner = self.lock();
@@ -616,6 +647,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
+        self.let_go();
         if let Some(session) = self.session.take() {
             let _ = session.umount_and_join();
         }
