@@ -15,6 +15,7 @@ use crate::cleanup::{Question, Settings, clean, keep_report, list_runs, run, sca
 use crate::cli::{Ask, Options, Progress, Task};
 use crate::error::{Context, Error, Result};
 use crate::event::Event;
+use crate::printable::to_json;
 use crate::threat::Signatures;
 use crate::volume::signals::{self, Heard};
 
@@ -119,7 +120,7 @@ pub fn execute(options: &Options) -> Result<u8> {
             | Task::Hive(_)
             | Task::Signatures(_)
             | Task::Filter(_)
-            | Task::Guided { .. }
+            | Task::Guided(_)
             | Task::Live => scan(patient, &settings, &mut show),
         }
     })?;
@@ -155,7 +156,7 @@ fn out(text: &str) -> Result<()> {
 fn shower(progress: Progress, plain: bool) -> impl FnMut(Event) {
     move |event| {
         let line = if progress == Progress::Json {
-            serde_json::to_string(&event).ok()
+            to_json(&event).ok()
         } else if plain {
             line_of(&event)
         } else {
@@ -179,7 +180,7 @@ fn decide(
     let json = progress == Progress::Json && ask != Ask::Terminal;
     if json || (ask == Ask::Yes && !plain) {
         if let Some(warning) = question.warning().filter(|_| ask == Ask::Yes) {
-            let event = json.then(|| serde_json::to_string(&Event::Note { text: warning.to_owned() }).ok());
+            let event = json.then(|| to_json(&Event::Note { text: warning.to_owned() }).ok());
             let line = event.flatten().unwrap_or_else(|| format!("warning: {warning}"));
             let _ = writeln!(std::io::stderr().lock(), "{line}");
         }

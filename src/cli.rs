@@ -6,15 +6,44 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::cleanup::Which;
 use crate::cleanup::undo::Only;
-use crate::error::{Error, Result};
-use crate::policy::{Dcom, Hibernation, PacketFilter, Policy, Remove, RestorePoints, Suspects};
+use crate::error::Result;
+use crate::policy::Policy;
 use crate::store::Store;
 
+/// Spells an option's words out once and gives each its meaning.
+macro_rules! choice {
+    ($name:ident => $meaning:ty { $($(#[$attribute:meta])* $variant:ident => $value:expr),+ $(,)? }) => {
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+        enum $name { $($(#[$attribute])* $variant),+ }
+
+        impl $name {
+            fn meaning(self) -> $meaning {
+                match self { $(Self::$variant => $value),+ }
+            }
+
+            /// How that is typed; none where it need not be, because it is the default.
+            #[allow(dead_code, reason = "not every option is written down for another run")]
+            fn typed(meaning: $meaning) -> Option<String> {
+                let is_it = |word: &&Self| word.meaning() == meaning && **word != Self::default();
+                let word = Self::value_variants().iter().find(is_it)?.to_possible_value()?;
+                Some(word.get_name().to_owned())
+            }
+        }
+    };
+}
+
 pub(crate) mod configuration;
+mod cure;
+mod guided;
+#[doc(hidden)]
+pub use configuration::read_and_write as read_and_write_configuration;
 mod hive;
 mod report;
 mod tools;
 
+use cure::Cure;
+use guided::GuidedArgs;
+pub use guided::{GuidedTask, Theme};
 pub use hive::{Backup, HiveTask, HiveVerb, Target};
 pub use report::{ReportFormat, ReportTask};
 pub use tools::{Direction, FilterTask, Format, SignaturesTask};
@@ -28,24 +57,7 @@ pub struct Args {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    guided: Guided,
-}
-
-/// What may be typed without a command: on a terminal, the guided way through a clean.
-#[derive(Debug, ClapArgs)]
-struct Guided {
-    /// With no command, on a terminal: guided through the disks, or those that are named
-    #[arg(value_name = "TARGET")]
-    targets: Vec<PathBuf>,
-    /// Numbered questions, line by line: for screen readers and bare terminals (as where TERM is dumb)
-    #[arg(long)]
-    plain: bool,
-    #[command(flatten)]
-    reading: Reading,
-    #[command(flatten)]
-    cure: Cure,
-    #[command(flatten)]
-    store: StoreArg,
+    guided: GuidedArgs,
 }
 
 const EXIT_CODES: &str = "Exit codes of scan and clean: 0 clean or cleaned; 1 exposed, infected, or suspects left; \
@@ -153,32 +165,6 @@ struct Reading {
     landmarks: Option<PathBuf>,
 }
 
-/// What is decided about a cure.
-#[derive(Debug, ClapArgs)]
-struct Cure {
-    /// DCOM: disable it unless the patch is known to be in (auto), disable it in any case, or leave it
-    #[arg(long, value_enum, default_value_t)]
-    dcom: DcomArg,
-    /// TCP/IP filtering: switch it on where DCOM cannot be disabled on a workstation (auto), in any case, or never
-    #[arg(long, value_enum, default_value_t)]
-    packet_filter: PacketFilterArg,
-    /// What to do with files and values that only look like a worm's
-    #[arg(long, value_enum, default_value_t)]
-    suspects: SuspectsArg,
-    /// Cure W32/Welchia (Nachi) too; it is reported in any case
-    #[arg(long)]
-    companions: bool,
-    /// What to do with copies of a worm in System Restore
-    #[arg(long, value_enum, default_value_t)]
-    restore_points: RestorePointsArg,
-    /// How the name of an inert file goes away: by Windows at its next start, now (the volume is mounted by ntfs-3g), or never
-    #[arg(long, value_enum, default_value_t)]
-    remove: RemoveArg,
-    /// A hibernated Windows on the disk: write nothing (refuse), or give up its session and what was not saved in it (discard)
-    #[arg(long, value_enum, default_value_t)]
-    hibernation: HibernationArg,
-}
-
 #[derive(Debug, ClapArgs)]
 struct Consent {
     /// Ask nothing: yes to the plan
@@ -196,47 +182,6 @@ struct StoreArg {
     store: Option<PathBuf>,
 }
 
-/// Spells an option's words out once and gives each its meaning.
-macro_rules! choice {
-    ($name:ident => $meaning:ty { $($(#[$attribute:meta])* $variant:ident => $value:expr),+ $(,)? }) => {
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-        enum $name { $($(#[$attribute])* $variant),+ }
-
-        impl $name {
-            fn meaning(self) -> $meaning {
-                match self { $(Self::$variant => $value),+ }
-            }
-        }
-    };
-}
-
-choice!(DcomArg => Dcom {
-    #[default] Auto => Dcom::Auto,
-    Disable => Dcom::Disable,
-    Leave => Dcom::Leave,
-});
-choice!(PacketFilterArg => PacketFilter {
-    #[default] Auto => PacketFilter::Auto,
-    On => PacketFilter::On,
-    Off => PacketFilter::Off,
-});
-choice!(RestorePointsArg => RestorePoints {
-    #[default] Report => RestorePoints::Report,
-    Quarantine => RestorePoints::Quarantine,
-});
-choice!(SuspectsArg => Suspects {
-    #[default] Leave => Suspects::Leave,
-    Quarantine => Suspects::Quarantine,
-});
-choice!(RemoveArg => Remove {
-    #[default] AtBoot => Remove::AtBoot,
-    Now => Remove::Now,
-    Never => Remove::Never,
-});
-choice!(HibernationArg => Hibernation {
-    #[default] Refuse => Hibernation::Refuse,
-    Discard => Hibernation::Discard,
-});
 choice!(OnlyArg => Only {
     #[default] All => Only::All,
     Protection => Only::Protection,
@@ -308,12 +253,7 @@ pub enum Task {
     /// Run the live image; no other option counts.
     Live,
     /// No command: guide whoever sits at the terminal.
-    Guided {
-        /// By numbered questions.
-        plain: bool,
-        /// Nothing at all was typed, so that help is the answer where there is no terminal.
-        bare: bool,
-    },
+    Guided(GuidedTask),
 }
 
 /// Whether the plan is carried out.
@@ -380,7 +320,7 @@ impl Args {
             store_named: false,
         };
         let Some(command) = self.command else {
-            options.take_guided(self.guided)?;
+            self.guided.resolve(&mut options)?;
             return Ok(options);
         };
         match command {
@@ -395,7 +335,7 @@ impl Args {
                 options.targets = targets.targets;
                 options.take_common(common);
                 options.take_consent(&consent);
-                options.take_store(store)?;
+                options.take_store(store);
                 options.policy = cure.meaning();
             }
             Command::Undo { target, common, consent, run, last: _, list, only, store } => {
@@ -407,7 +347,7 @@ impl Args {
                 options.targets = vec![target];
                 options.take_common(common);
                 options.take_consent(&consent);
-                options.take_store(store)?;
+                options.take_store(store);
             }
             Command::Report(report) => options.task = Task::Report(report.resolve()),
             Command::Hive(hive) => options.task = Task::Hive(hive.resolve()?),
@@ -419,37 +359,7 @@ impl Args {
     }
 }
 
-impl Cure {
-    fn meaning(self) -> Policy {
-        Policy {
-            dcom: self.dcom.meaning(),
-            packet_filter: self.packet_filter.meaning(),
-            companions: self.companions,
-            restore_points: self.restore_points.meaning(),
-            suspects: self.suspects.meaning(),
-            remove: self.remove.meaning(),
-            hibernation: self.hibernation.meaning(),
-        }
-    }
-}
-
 impl Options {
-    fn take_guided(&mut self, guided: Guided) -> Result<()> {
-        let Guided { targets, plain, reading, cure, store } = guided;
-        // A command that was mistyped reads like a target; a disk that is not there is worth the same words.
-        if let Some(missing) = targets.iter().find(|target| !target.exists()) {
-            return Err(Error::refused("start", "there is no such command, disk or image")
-                .device(missing)
-                .hint("deblast --help lists the commands"));
-        }
-        self.take_reading(reading);
-        self.take_store(store)?;
-        self.policy = cure.meaning();
-        self.task = Task::Guided { plain, bare: !plain && targets.is_empty() };
-        self.targets = targets;
-        Ok(())
-    }
-
     fn take_common(&mut self, common: Common) {
         let Common { json, reading, progress, verbose } = common;
         self.json = json;
@@ -477,16 +387,11 @@ impl Options {
         };
     }
 
-    fn take_store(&mut self, store: StoreArg) -> Result<()> {
-        let Some(path) = store.store else { return Ok(()) };
-        if path.as_os_str() == "disk" {
-            self.store = Store::on_patient();
+    fn take_store(&mut self, store: StoreArg) {
+        if let Some(path) = store.store {
+            self.store = store_at(path);
             self.store_named = true;
-            return Ok(());
         }
-        self.store = Store::at(path);
-        self.store_named = true;
-        Ok(())
     }
 
     /// The options of one job that is done for a guided run.
@@ -517,7 +422,7 @@ impl Options {
             Task::Signatures(_) => "signatures",
             Task::Filter(_) => "filter",
             Task::Live => "live",
-            Task::Guided { .. } => "guided",
+            Task::Guided(_) => "guided",
         };
         serde_json::json!({
             "command": command,
@@ -541,6 +446,12 @@ impl Options {
     }
 }
 
+/// The store that a technician names: a folder, or `disk`, the patient's own volume.
+#[must_use]
+pub fn store_at(place: PathBuf) -> Store {
+    if place.as_os_str() == "disk" { Store::on_patient() } else { Store::at(place) }
+}
+
 /// `/var/lib/deblast` for root, else the user's own place for state.
 fn default_store() -> PathBuf {
     let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_else(|| PathBuf::from("/"));
@@ -559,6 +470,7 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+    use crate::policy::{Dcom, Remove};
 
     fn resolve(words: &[&str]) -> Result<Options> {
         Args::try_parse_from(["deblast"].iter().chain(words)).unwrap().resolve()
@@ -576,9 +488,12 @@ mod tests {
         assert_eq!(options.policy.dcom, Dcom::Leave);
         assert!(options.store_named);
         assert_eq!(options.targets, [PathBuf::from("/dev/sdx")]);
-        assert!(matches!(resolve(&[]).unwrap().task, Task::Guided { plain: false, bare: true }));
+        assert!(matches!(
+            resolve(&[]).unwrap().task,
+            Task::Guided(GuidedTask { plain: false, bare: true, .. })
+        ));
         let guided = resolve(&["--plain", "--store", "/s", "--companions", "/dev/null"]).unwrap();
-        assert!(matches!(guided.task, Task::Guided { plain: true, bare: false }));
+        assert!(matches!(guided.task, Task::Guided(GuidedTask { plain: true, bare: false, .. })));
         assert!(guided.store_named && guided.policy.companions);
         assert!(resolve(&["scna"]).unwrap_err().to_string().contains("no such command"));
         for (words, progress) in [

@@ -43,8 +43,8 @@
 //!   run; a disk to practise on.
 //! - [`disk`], [`volume`], [`hive`]: formats on the disk. Know neither Windows' meaning nor worms. [`memory`]: what this
 //!   machine has for them.
-//! - [`finding`], [`change`], [`policy`], [`event`], [`path`], [`digest`], [`error`]: plain data. [`fence`]: around
-//!   libraries that panic.
+//! - [`finding`], [`change`], [`policy`], [`event`], [`path`], [`digest`], [`printable`], [`error`]: plain data. [`fence`]:
+//!   around libraries that panic.
 // Front ends use cleanup; below it stand the layers of the table in tests/layers.rs.
 
 pub mod batch;
@@ -65,6 +65,7 @@ pub mod memory;
 pub mod path;
 pub mod policy;
 pub mod practice;
+pub mod printable;
 pub mod store;
 pub mod threat;
 pub mod tui;

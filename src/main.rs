@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use deblast::cli::{Args, Task};
+use deblast::cli::{Args, GuidedTask, Task};
 
 fn main() -> ExitCode {
     let options = match Args::parse().resolve() {
@@ -11,11 +11,11 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error),
     };
     let done = match &options.task {
-        Task::Guided { bare: true, .. } if !deblast::tui::may_ask() => {
+        Task::Guided(GuidedTask { bare: true, .. }) if !deblast::tui::may_ask() => {
             let _ = Args::command().print_help();
             return ExitCode::from(2);
         }
-        Task::Guided { .. } => deblast::tui::execute(&options),
+        Task::Guided(task) => deblast::tui::execute(&options, task),
         Task::Hive(task) => deblast::commands::hive::execute(task),
         Task::Signatures(task) => deblast::commands::signatures::execute(task),
         Task::Filter(task) => deblast::commands::filter::execute(task),

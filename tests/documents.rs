@@ -17,8 +17,16 @@ use clap::Parser as _;
 use deblast::cleanup::verdict::{Verdict, exit_code};
 use deblast::cli::Args;
 
-const DOCUMENTS: [&str; 5] =
-    ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "fixtures/README.md"];
+const DOCUMENTS: [&str; 8] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "fixtures/README.md",
+    "docs/live-image.md",
+    "docs/live-parameters.md",
+    "docs/threat-model.md",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -20,7 +20,7 @@ const LAYERS: &[(u8, &[&str])] = &[
     (3, &["checks"]),
     (2, &["windows", "threat", "store", "practice"]),
     (1, &["disk", "volume", "hive", "memory"]),
-    (0, &["finding", "change", "policy", "event", "path", "digest", "error", "fence"]),
+    (0, &["finding", "change", "policy", "event", "path", "digest", "printable", "error", "fence"]),
 ];
 
 /// These never use each other; what they share is `cli`'s and `cleanup`'s.
@@ -33,6 +33,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli", "main"]),
     ("clap_mangen", &["cli", "main"]),
     ("crossterm", &["tui"]),
+    ("csv", &["cleanup"]),
     ("fatfs", &["volume"]),
     ("flate2", &["practice", "store"]),
     ("md5", &["digest"]),
@@ -40,7 +41,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("ntfs", &["volume"]),
     ("object", &["windows"]),
     ("ratatui", &["tui"]),
-    ("rustix", &["disk", "live", "store", "volume"]),
+    ("rustix", &["disk", "live", "store", "tui", "volume"]),
     ("sha1", &["digest"]),
     ("sha2", &["digest"]),
     ("shlex", &["cli"]),

@@ -19,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use common::{Case, ROOT, Ran, digest};
+use common::{Case, ROOT, Ran, rehashed};
 use html5ever::tendril::TendrilSink as _;
 use markup5ever_rcdom::{Handle, NodeData, RcDom};
 use serde_json::{Value, json};
@@ -203,15 +203,6 @@ fn show(case: &Case, file: &Path, format: &str) -> Ran {
 
 fn check(case: &Case, path: &Path) -> Ran {
     Ran::of(&mut case.command(&["report", "check", path.to_str().unwrap()]))
-}
-
-/// The report with the hash that it would have had if a run had written it so.
-fn rehashed(mut report: Value) -> Value {
-    report.as_object_mut().unwrap().remove("hash");
-    // What serde_json prints has the members in the order of their names, unless some crate of the tests changes that.
-    let text = serde_json::to_string(&report).unwrap();
-    report["hash"] = json!(format!("sha256:{}", digest(text.as_bytes())));
-    report
 }
 
 /// Stores a report of ours and gives its place.

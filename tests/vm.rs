@@ -1,7 +1,7 @@
 //! The live image in virtual machines, as a technician boots it: a machine passes by its landmarks on the serial line alone,
 //! and what it did to a disk is judged from outside. `DEBLAST_IMAGE` names the image.
 //!
-//! The first test runs wherever the tests run; the others take long and are asked for by `scripts/test vm`.
+//! The tests in this file run wherever the tests run; the others take long and are asked for by `scripts/test vm`.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,6 +16,10 @@ mod altered;
 mod common;
 #[path = "vm/cured.rs"]
 mod cured;
+#[path = "vm/desk.rs"]
+mod desk;
+#[path = "vm/guided.rs"]
+mod guided;
 #[path = "vm/long/mod.rs"]
 mod long;
 #[path = "vm/machine.rs"]
@@ -26,11 +30,18 @@ mod stick;
 use cured::{Patient, XP_NTFS};
 use machine::{Machine, image};
 
-/// The hard case, and the one that every run of the tests has: a Pentium II of 1999 with 64 MiB, a CD, and a stick.
+/// The hard case, one of the two that every run of the tests has: a Pentium II of 1999 with 64 MiB, a CD, and a stick.
 #[test]
 fn a_pentium_ii_with_64_mib_cures_a_disk_from_cd() {
     let Some(image) = image() else { return };
     let Some(patient) = Patient::new(&XP_NTFS) else { return };
     let machine = Machine::new(&image, &["--cpu", "pentium2", "--memory", "64", "--disk-as", "ide"]);
     patient.is_cured(machine);
+}
+
+/// The same machine, with somebody at a terminal on its serial line: two keys to a verified clean.
+#[test]
+fn keys_over_a_serial_line_clean_a_disk_and_take_that_back() {
+    let Some(image) = image() else { return };
+    guided::over_a_serial_line(&image, &XP_NTFS, &["--cpu", "pentium2", "--memory", "64"], 115_200);
 }

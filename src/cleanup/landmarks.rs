@@ -1,4 +1,5 @@
-//! What the live image tells its serial line of a run, for scripts: `TARGET path state` and `VERDICT path verdict`.
+//! What the live image tells its serial line of a run, for scripts: `TARGET path state` and `VERDICT path verdict`; and
+//! what the run asks of the live image: `WANT poweroff`.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -72,6 +73,18 @@ impl Landmarks {
                 self.line(&format!("VERDICT {path} {verdict}"));
             }
         }
+    }
+
+    /// Asks whoever reads the lines for something, in a word.
+    ///
+    /// # Errors
+    /// Nobody reads them.
+    pub fn want(&mut self, what: &str) -> Result<()> {
+        let doing = "ask the live image for something";
+        let Some(file) = &mut self.file else {
+            return Err(Error::refused(doing, "nothing listens to this program"));
+        };
+        file.write_all(format!("WANT {what}\n").as_bytes()).map_err(|e| Error::io(doing, e))
     }
 
     /// A whole line in one piece. One that nobody takes is no reason to stop a cure.

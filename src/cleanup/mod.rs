@@ -19,6 +19,7 @@ pub mod remove_now;
 pub mod report;
 pub mod report_files;
 pub mod report_html;
+pub mod report_merge;
 pub mod report_text;
 mod session;
 pub mod shown;

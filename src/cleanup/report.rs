@@ -15,6 +15,7 @@ use crate::digest::Sha256;
 use crate::disk::{Kind, Table};
 use crate::error::{Error, Result};
 use crate::finding::{Bearing, DcomState, Finding, PatchState};
+use crate::printable::to_json_pretty;
 
 pub use stored::Stored;
 
@@ -509,7 +510,7 @@ impl Report {
     /// # Errors
     /// It cannot be written as JSON.
     pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string_pretty(self)
+        to_json_pretty(self)
             .map(|mut text| {
                 text.push('\n');
                 text

@@ -10,6 +10,7 @@ use crate::cleanup::report::{ChangedFile, HoleReport, InstallReport, Report, Tar
 use crate::cleanup::verdict::Verdict;
 use crate::digest::Sha256;
 use crate::finding::{DcomState, FilterState, Finding, Outcome, PatchState};
+pub use crate::printable::printable;
 use wrap::wrap;
 
 /// Text of a verdict, for people.
@@ -83,38 +84,6 @@ pub fn done_to_the_disk(action: &Action) -> Vec<String> {
         (ActionKind::WriteBack { .. } | ActionKind::Restore, _) => change.reversed(),
     };
     action.changes.iter().map(|(change, _)| words(change)).collect()
-}
-
-/// Whether it shows nothing by itself, but changes how what is around it is shown or broken: marks of direction,
-/// joiners, separators of lines, tags.
-fn is_unseen(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}'
-            | '\u{61c}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}'
-    )
-}
-
-/// Whether it can be shown as it is: a terminal or a page neither acts on it nor shows nothing for it.
-pub(super) fn is_plain(c: char) -> bool {
-    !c.is_control() && !is_unseen(c)
-}
-
-/// Text from the patient's disk with everything that a terminal would act on made visible.
-pub fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            let plain = is_plain(c);
-            let escaped = (!plain).then(|| c.escape_unicode());
-            plain.then_some(c).into_iter().chain(escaped.into_iter().flatten())
-        })
-        .collect()
 }
 
 /// The whole report.

@@ -15,10 +15,12 @@ pub(crate) const CONFIGURATION: &str = "deblast.toml";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Mode {
-    /// Questions on the screen; nothing is written without a yes.
+    /// Screens; nothing is written without a yes.
     Guided,
     /// The given options, with nobody there.
     Batch,
+    /// The screens over a training disk in memory; no other disk is looked at.
+    Practice,
     /// Every disk that appears; not built yet.
     Watch,
     /// A shell.
@@ -118,15 +120,20 @@ impl Wishes {
         }
     }
 
-    /// The kernel's, completed by the file of the medium. Whoever asks for guided mode at boot wants it whatever that
-    /// file says: then no hook of it runs, and its end does not cut the machine off.
+    /// The kernel's, completed by the file of the medium. Whoever asks for guided mode or practice at boot wants it
+    /// whatever that file says: then no hook of it runs, and its end does not cut the machine off.
     #[must_use]
     pub(crate) fn with_file(self, file: Self) -> Self {
         let taken = match self.mode {
-            Some(Mode::Guided) => Self { keymap: file.keymap, ..Self::default() },
+            Some(Mode::Guided | Mode::Practice) => Self { keymap: file.keymap, ..Self::default() },
             _ => file,
         };
         self.or(taken)
+    }
+
+    /// The text of `deblast.toml` for them.
+    fn text(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Error::library("write the configuration", e))
     }
 
     /// Writes them as `deblast.toml` into a folder. One that is there is kept beside it, under the path that is returned.
@@ -137,7 +144,7 @@ impl Wishes {
         const DOING: &str = "write the configuration";
         let path = folder.join(CONFIGURATION);
         let new = folder.join("deblast.new");
-        let text = toml::to_string(self).map_err(|e| Error::library(DOING, e))?;
+        let text = self.text()?;
         let write = || -> std::io::Result<Option<PathBuf>> {
             // Left by a power cut, and nobody's.
             let mut file = File::create(&new)?;
@@ -163,6 +170,15 @@ impl Wishes {
         })?;
         Ok((path, kept))
     }
+}
+
+/// What a text of `deblast.toml` becomes when it is read and written again; for the tests of bad input.
+///
+/// # Errors
+/// It is no such text.
+#[doc(hidden)]
+pub fn read_and_write(text: &str) -> Result<String> {
+    Wishes::read(text)?.text()
 }
 
 const TITLE: &str = "# Saved from a guided run. On the DEBLAST medium, the live image does this at its next start, unasked.\n";

@@ -6,10 +6,12 @@ use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 
 const EXIT_OF_SHOW: &str =
     "Exit codes: 0 shown; 1 shown, but it is not as it was written; 2 unreadable, or wrong usage.";
+const EXIT_OF_MERGE: &str = "Exit codes: 0 all reports are sound; 1 one or more are not as they were written, and say so in \
+the table; 2 a file is no report or unreadable, none was found, or wrong usage.";
 const EXIT_OF_CHECK: &str = "Exit codes: 0 all sound; 1 one or more damaged; 2 one or more unreadable or of a later \
 schema, none found, or wrong usage.";
 
-/// Show a stored report as text or as a page to print, or check reports for damage
+/// Show a stored report as text or as a page to print, merge many into one table, or check them for damage
 #[derive(Debug, ClapArgs)]
 pub(super) struct ReportArgs {
     #[command(subcommand)]
@@ -36,6 +38,21 @@ enum Verb {
         #[arg(required = true, value_name = "FILE|DIR")]
         paths: Vec<PathBuf>,
     },
+    /// Merge many reports into one table: CSV for a spreadsheet, one HTML page that names first what needs a person
+    ///
+    /// Of several reports on one disk the newest counts. Folders are looked through with all in them.
+    #[command(after_help = EXIT_OF_MERGE)]
+    Merge {
+        /// Reports, and folders that hold some at any depth: stores, folders of --report-dir, copies of sticks
+        #[arg(required = true, value_name = "FILE|DIR")]
+        paths: Vec<PathBuf>,
+        /// Write the CSV into this new file; without --csv and --html it goes to standard output
+        #[arg(long, value_name = "FILE")]
+        csv: Option<PathBuf>,
+        /// Write the page into this new file
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
 }
 
 /// How a report is shown.
@@ -60,6 +77,15 @@ pub enum ReportTask {
         /// How.
         format: ReportFormat,
     },
+    /// Merge files and folders.
+    Merge {
+        /// Where they are.
+        paths: Vec<PathBuf>,
+        /// New file for the CSV.
+        csv: Option<PathBuf>,
+        /// New file for the page.
+        html: Option<PathBuf>,
+    },
     /// Check files and folders.
     Check {
         /// Where they are.
@@ -71,6 +97,7 @@ impl ReportArgs {
     pub(super) fn resolve(self) -> ReportTask {
         match self.verb {
             Verb::Show { file, format } => ReportTask::Show { file, format },
+            Verb::Merge { paths, csv, html } => ReportTask::Merge { paths, csv, html },
             Verb::Check { paths } => ReportTask::Check { paths },
         }
     }

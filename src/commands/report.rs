@@ -1,4 +1,5 @@
-//! `deblast report`: stored reports shown again, and checked for damage. Reads only.
+//! `deblast report`: stored reports shown again, merged into one table, and checked for damage. Writes nothing but the
+//! new files that it is told.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -6,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::print;
 use crate::cleanup::report::{Report, Stored};
+use crate::cleanup::report_merge::Merged;
 use crate::cleanup::report_text::printable;
 use crate::cleanup::{report_html, report_text};
 use crate::cli::{ReportFormat, ReportTask};
@@ -24,6 +26,7 @@ const IN_RUN: &str = "report.json";
 pub fn execute(task: &ReportTask) -> Result<u8> {
     match task {
         ReportTask::Show { file, format } => show(file, *format),
+        ReportTask::Merge { paths, csv, html } => merge(paths, csv.as_deref(), html.as_deref()),
         ReportTask::Check { paths } => check(paths),
     }
 }
@@ -104,6 +107,85 @@ fn judge(file: &Path) -> (u8, String) {
         Stored::Altered { why, .. } | Stored::Broken(why) => (1, format!("damaged: {why}")),
         Stored::Later(name) => (2, format!("not judged: {}", later(&name))),
     }
+}
+
+fn merge(paths: &[PathBuf], csv: Option<&Path>, html: Option<&Path>) -> Result<u8> {
+    // Before anything is read: what cannot be written need not be made.
+    let (csv, html) = (csv.map(new_file).transpose()?, html.map(new_file).transpose()?);
+    let mut merged = Merged::default();
+    let (mut code, mut count) = (0, 0_usize);
+    for path in paths {
+        let files = if path.is_dir() { all_below(path)? } else { vec![path.clone()] };
+        for file in files {
+            count += 1;
+            let name = file.to_string_lossy().into_owned();
+            let why = match read(&file).map(|bytes| Stored::of(&bytes)) {
+                Ok(Stored::Sound(report)) => {
+                    merged.add(name, &report, None);
+                    continue;
+                }
+                Ok(Stored::Altered { report, why }) => {
+                    code = code.max(1);
+                    merged.add(name, &report, Some(why));
+                    continue;
+                }
+                Ok(Stored::Broken(why)) => why,
+                Ok(Stored::Later(name)) => later(&name),
+                Err(error) => error.to_string(),
+            };
+            code = 2;
+            let _ = writeln!(std::io::stderr().lock(), "{}: left out: {}", printable(&name), printable(&why));
+            merged.leave_out(name, why);
+        }
+    }
+    if merged.is_empty() {
+        let why = format!("none of {count} files is a report");
+        return Err(Error::refused("merge reports", why).hint("name the folders of --report-dir or stores"));
+    }
+    merged.settle();
+    if csv.is_none() && html.is_none() {
+        print(merged.to_csv()?)?;
+    }
+    let write = |file: Option<(File, PathBuf)>, bytes: Vec<u8>| match file {
+        Some((mut file, path)) => {
+            let written = file.write_all(&bytes).and_then(|()| file.sync_all());
+            written.doing("write the table").map_err(|e| e.device(path))
+        }
+        None => Ok(()),
+    };
+    write(csv, merged.to_csv()?)?;
+    write(html, merged.to_html()?.into_bytes())?;
+    Ok(code)
+}
+
+/// A file that was not there before.
+fn new_file(path: &Path) -> Result<(File, PathBuf)> {
+    let made = File::create_new(path).doing("make the file for the table").map_err(|e| e.device(path));
+    Ok((made?, path.to_owned()))
+}
+
+/// Every JSON file below a folder that may be a report, in the order of their names. Links are not followed.
+fn all_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    /// What else lies in a run's folder.
+    const NO_REPORT: [&str; 1] = ["manifest.json"];
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let failed = |e| Error::io("list the folder", e).device(&folder);
+        for entry in std::fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let (kind, path) = (entry.file_type().map_err(failed)?, entry.path());
+            let is_json = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
+            let is_other = NO_REPORT.iter().any(|name| entry.file_name().eq_ignore_ascii_case(name));
+            if kind.is_dir() {
+                folders.push(path);
+            } else if kind.is_file() && is_json && !is_other {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// Every JSON file of a folder, and the report of each run's folder in it, in the order of their names.

@@ -168,6 +168,10 @@ impl Log {
                 "it is of another writing: it has the time {time:#x}, the hive's {place} has {found:#x}"
             ));
         }
+        // Else a replay that is cut behind this page could not be begun again, and one that is not would leave no hive.
+        if self.dirty_pages().any(|(at, page)| at == BASE_BLOCK && !page.starts_with(b"hbin")) {
+            return refused("its page for the first hive bin holds none".into());
+        }
         if !intact && self.dirty_pages().any(|(at, page)| at == BASE_BLOCK && u64_at(page, BIN_TIME) != found)
         {
             return refused("its first hive bin has another time than its base block".into());

@@ -25,6 +25,8 @@ const STALLED: Duration = Duration::from_secs(10);
 const SENT: Duration = Duration::from_secs(5);
 /// Size of a terminal on a serial line, which cannot tell.
 const SERIAL: (u16, u16) = (80, 24);
+/// Its last row is kept for landmarks: they would tear what a program draws there.
+const KEPT: u16 = 1;
 /// What the kernel's own serial consoles use here.
 const SPEED: u32 = 115_200;
 
@@ -33,11 +35,15 @@ pub(super) struct Console {
     file: File,
     lines: Lines,
     is_serial: bool,
+    /// Bits a second of a serial line.
+    speed: Option<u32>,
     before: Termios,
     /// When it last took bytes, or had none to take.
     moved: Instant,
     /// Whether text was left out.
     is_skipping: bool,
+    /// Whether something is missing from what is drawn on it.
+    is_torn: bool,
 }
 
 /// All consoles that are there.
@@ -62,12 +68,14 @@ impl Console {
             raw.set_speed(SPEED).ok()?;
         }
         tcsetattr(&file, OptionalActions::Now, &raw).ok()?;
-        let mut lines = Lines::default();
+        let speed = is_serial.then(|| raw.output_speed()).filter(|speed| *speed > 0);
+        let mut lines = Lines::new(SERIAL.1);
         if !is_serial {
             // Line drawing is sent in UTF-8.
             lines.text(b"\x1b%G");
         }
-        Some(Self { file, lines, is_serial, before, moved: Instant::now(), is_skipping: false })
+        let moved = Instant::now();
+        Some(Self { file, lines, is_serial, speed, before, moved, is_skipping: false, is_torn: false })
     }
 
     /// Writes what it takes now. False: it is gone.
@@ -100,7 +108,11 @@ impl Console {
             return;
         }
         if std::mem::take(&mut self.is_skipping) {
-            self.lines.text(b"\r\n[this line was too slow: something is left out here]\r\n");
+            // Words would only tear what is drawn some more.
+            self.is_torn = self.lines.is_screen;
+            if !self.is_torn {
+                self.lines.text(b"\r\n[this line was too slow: something is left out here]\r\n");
+            }
         }
         self.lines.text(bytes);
     }
@@ -113,16 +125,34 @@ impl Consoles {
         Self(names.iter().filter_map(open).collect())
     }
 
+    /// The speed of the slowest serial line.
+    pub(super) fn speed(&self) -> Option<u32> {
+        self.0.iter().filter_map(|console| console.speed).min()
+    }
+
+    /// Whether one takes bytes again that has missed a part of what is drawn. Tells it once.
+    pub(super) fn takes_again(&mut self) -> bool {
+        // Each is told, not only the first.
+        let torn = self.0.iter_mut().filter_map(|console| std::mem::take(&mut console.is_torn).then_some(()));
+        torn.count() > 0
+    }
+
+    /// Brings lines of text back where a program has drawn and has not brought them back itself.
+    pub(super) fn leave_screens(&mut self) {
+        self.0.iter_mut().for_each(|console| console.lines.leave_screen());
+    }
+
     /// How large a terminal all of them can show whole.
     pub(super) fn size(&self) -> Winsize {
         let sizes = self.0.iter().map(|console| match tcgetwinsize(&console.file) {
             Ok(size) if !console.is_serial && size.ws_col > 0 && size.ws_row > 0 => {
                 (size.ws_col, size.ws_row)
             }
-            _ => SERIAL,
+            _ => (SERIAL.0, SERIAL.1 - KEPT),
         });
         let (columns, rows) = sizes.reduce(|a, b| (a.0.min(b.0), a.1.min(b.1))).unwrap_or(SERIAL);
-        Winsize { ws_col: columns.max(SERIAL.0), ws_row: rows.max(SERIAL.1), ws_xpixel: 0, ws_ypixel: 0 }
+        let (ws_col, ws_row) = (columns.max(SERIAL.0), rows.max(SERIAL.1 - KEPT));
+        Winsize { ws_col, ws_row, ws_xpixel: 0, ws_ypixel: 0 }
     }
 
     /// Queues bytes for all, as a terminal program would send them.
@@ -221,6 +251,19 @@ impl Consoles {
             if sent.is_none_or(|sent| sent.recv_timeout(left).is_err()) {
                 let _ = tcflush(&console.file, QueueSelector::OFlush);
             }
+        }
+    }
+
+    /// Waits until a key is pressed on any of them, no longer than that.
+    pub(super) fn wait_for_key(&mut self, limit: Duration) {
+        let start = Instant::now();
+        loop {
+            self.push();
+            let left = limit.saturating_sub(start.elapsed());
+            if left.is_zero() || self.0.is_empty() || !self.typed().is_empty() {
+                return;
+            }
+            self.wait(left);
         }
     }
 

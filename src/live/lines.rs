@@ -6,6 +6,11 @@ use std::collections::VecDeque;
 const MARK: &[u8] = b"DEBLAST ";
 /// Longest sequence that is held back until it is whole.
 const LONGEST: usize = 64;
+/// How a program takes a screen of its own to draw on, and gives it back.
+const TAKE: &[u8] = b"\x1b[?1049h";
+const GIVE_BACK: &[u8] = b"\x1b[?1049l";
+/// The same with what it may have changed: the cursor is shown, and colours are off.
+const CLEAR: &[u8] = b"\x1b[0m\x1b[2J\x1b[H\x1b[?1049l\x1b[?25h";
 
 /// Where in a sequence that must not be cut the text is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,9 +40,18 @@ pub(super) struct Lines {
     is_at_start: bool,
     /// How much of a landmark's beginning this line has begun with.
     matched: Option<usize>,
+    /// Whether a program draws.
+    pub(super) is_screen: bool,
+    /// Rows of the terminal, the last of which no program draws on.
+    rows: u16,
 }
 
 impl Lines {
+    /// For a terminal with that many rows.
+    pub(super) fn new(rows: u16) -> Self {
+        Self { rows, ..Self::default() }
+    }
+
     /// Queues text of the mirrored program as it is, but for a line that would look like a landmark: that gets another
     /// blank.
     pub(super) fn text(&mut self, bytes: &[u8]) {
@@ -74,6 +88,11 @@ impl Lines {
         if self.held.first().is_some_and(|&first| first != 0x1b) {
             self.matched = None;
         }
+        match self.held.as_slice() {
+            TAKE => self.is_screen = true,
+            GIVE_BACK => self.is_screen = false,
+            _ => {}
+        }
         self.is_at_start &= self.held.is_empty();
         self.queue.extend(self.held.drain(..));
         self.inside = Inside::Text;
@@ -93,16 +112,38 @@ impl Lines {
         self.is_at_start = byte == b'\n';
     }
 
-    /// Queues a landmark: from the beginning of a line to CR LF.
+    /// Brings lines of text back where a program has left without.
+    pub(super) fn leave_screen(&mut self) {
+        if std::mem::take(&mut self.is_screen) {
+            self.text(CLEAR);
+        }
+    }
+
+    /// Queues a landmark: from the beginning of a line to CR LF. Where a program draws, that is in the terminal's last row, in
+    /// which a line feed moves nothing while the rows above are all that scrolls; it is wiped at once, and the cursor goes
+    /// back to where it was.
     pub(super) fn landmark(&mut self, line: &str) {
+        if self.is_screen {
+            let (rows, above) = (self.rows, self.rows.saturating_sub(1));
+            self.queue.extend(format!("\x1b7\x1b[0m\x1b[1;{above}r\x1b[{rows};1H\r\n").bytes());
+            self.mark(line);
+            // The blank: what is drawn next stands on no new line.
+            self.queue.extend(b"\x1b[2K \x1b[r\x1b8");
+            (self.is_at_start, self.matched) = (false, None);
+            return;
+        }
         if !self.is_at_start {
             self.queue.extend(b"\r\n");
         }
+        self.mark(line);
+        self.is_at_start = true;
+        self.matched = Some(0);
+    }
+
+    fn mark(&mut self, line: &str) {
         self.queue.extend(MARK);
         self.queue.extend(line.bytes().filter(|byte| !byte.is_ascii_control()));
         self.queue.extend(b"\r\n");
-        self.is_at_start = true;
-        self.matched = Some(0);
     }
 }
 
@@ -161,6 +202,55 @@ mod tests {
         }
         assert_eq!(sent(&[b"\nof DEBLAST DONE\n"], ""), "\nof DEBLAST DONE\n");
         assert_eq!(sent(&["\n\u{e4}DEBLAST DONE\n".as_bytes()], ""), "\n\u{e4}DEBLAST DONE\n");
+    }
+
+    /// What a terminal of 24 rows shows after that.
+    fn shown(lines: &Lines) -> String {
+        let size = |length| std::num::NonZero::new(length).unwrap();
+        let mut terminal = vt100::Parser::new(size(24), size(80), 0);
+        terminal.process(&lines.queue.iter().copied().collect::<Vec<u8>>());
+        terminal.screen().contents().trim_end().to_owned()
+    }
+
+    #[test]
+    fn a_landmark_leaves_what_is_drawn_as_it_is() {
+        let mut drawn = Vec::from(TAKE);
+        for row in 1..24 {
+            drawn.extend(format!("\x1b[{row};1HDEBLAST row {row}").bytes());
+        }
+        for place in ["1;1", "12;40", "23;80"] {
+            let mut with = Lines::new(24);
+            let mut without = Lines::new(24);
+            for lines in [&mut with, &mut without] {
+                lines.text(&drawn);
+                lines.text(format!("\x1b[{place}H\x1b[7m").as_bytes());
+            }
+            with.landmark("TARGET /dev/sda writing");
+            with.landmark("TARGET /dev/sda verified");
+            for lines in [&mut with, &mut without] {
+                lines.text(b"DEBLAST X");
+            }
+            assert_eq!(shown(&with), shown(&without), "{place}");
+            let sent = String::from_utf8(with.queue.into_iter().collect()).unwrap();
+            for mark in ["writing", "verified"] {
+                assert!(sent.contains(&format!("\r\nDEBLAST TARGET /dev/sda {mark}\r\n")), "{sent:?}");
+            }
+            assert!(sent.ends_with("DEBLAST X"), "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn a_screen_that_is_not_given_back_is_left() {
+        let mut lines = Lines::new(24);
+        lines.text(b"\x1b[?10");
+        lines.text(b"49h\x1b[?25lTorn");
+        assert!(lines.is_screen);
+        lines.leave_screen();
+        assert!(!lines.is_screen && !shown(&lines).contains("Torn"));
+        lines.landmark("DONE 2");
+        assert!(
+            String::from_utf8(lines.queue.into_iter().collect()).unwrap().ends_with("\r\nDEBLAST DONE 2\r\n")
+        );
     }
 
     #[test]

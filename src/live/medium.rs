@@ -41,6 +41,8 @@ pub(super) struct Found {
     pub(super) volume: Option<PathBuf>,
     /// What to say of it and of those that are not used, a line each.
     pub(super) words: Vec<String>,
+    /// Whether they tell something unusual.
+    pub(super) is_noted: bool,
 }
 
 /// What was read of disks, so that waiting for one does not read the others again and again.
@@ -188,6 +190,7 @@ fn judge(devices: &[Device], booted: Option<&str>) -> Found {
             found.words.push(format!("medium: none: {why}"));
         }
         several => {
+            found.is_noted = true;
             let names: Vec<String> = several.iter().map(|device| node(device)).collect();
             found.words.push(format!(
                 "medium: none: {} are labelled {LABEL} and each could be it; leave one in and start again",
@@ -208,11 +211,13 @@ fn judge(devices: &[Device], booted: Option<&str>) -> Found {
             _ => "it is not at USB",
         };
         let node = node(volume);
+        found.is_noted = true;
         found
             .words
             .push(format!("{node} is labelled {LABEL} and is ignored: {why}; nothing is read from it"));
     }
     if let Some(disk) = fixed.first() {
+        found.is_noted = true;
         found.words.push(format!("the image lies on a fixed disk, {}: it counts as no medium", node(disk)));
     }
     found

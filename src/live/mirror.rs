@@ -27,14 +27,27 @@ const ENDED: &str = "\n[a program that was left running in the background was en
 const MOST_HELD: usize = 128 << 10;
 /// Keys typed that the program has not read: more are dropped.
 const MOST_TYPED: usize = 4096;
+/// How long the rest of a key's sequence is waited for: a slow line brings one byte after the other, and its first alone is
+/// another key.
+const SEQUENCE: Duration = Duration::from_millis(60);
+/// What a line at `landmarks` begins with that is no landmark but a request to whoever runs the program.
+const WANT: &str = "WANT ";
+
+/// How a program has ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) status: ExitStatus,
+    /// What it has asked for, in its words.
+    pub(super) wants: Vec<String>,
+}
 
 /// Runs the command to its end; what it writes goes to all consoles, what is typed on any to it, and each line that
-/// arrives at `landmarks` becomes a landmark. What it has left running in the background is ended soon after: it would
+/// arrives at `landmarks` becomes a landmark, or is a request. What it has left running in the background is ended soon after: it would
 /// hold up all that follows, and keep the medium from being unmounted.
 ///
 /// # Errors
 /// It cannot be started. However it ends, that is its status.
-pub(super) fn run(consoles: &mut Consoles, mut command: Command, landmarks: &File) -> Result<ExitStatus> {
+pub(super) fn run(consoles: &mut Consoles, mut command: Command, landmarks: &File) -> Result<Ended> {
     let (master, slave) = terminal(consoles)?;
     let other = || slave.try_clone().doing(DOING);
     command.stdin(Stdio::from(other()?)).stdout(Stdio::from(other()?)).stderr(Stdio::from(other()?));
@@ -48,10 +61,13 @@ pub(super) fn run(consoles: &mut Consoles, mut command: Command, landmarks: &Fil
         master: File::from(master),
         landmarks,
         line: Vec::new(),
+        wants: Vec::new(),
         typed: Vec::new(),
+        typed_at: Instant::now(),
         shown: 0,
     };
-    running.mirror(consoles)
+    let status = running.mirror(consoles)?;
+    Ok(Ended { status, wants: running.wants })
 }
 
 fn terminal(consoles: &Consoles) -> Result<(OwnedFd, OwnedFd)> {
@@ -62,6 +78,10 @@ fn terminal(consoles: &Consoles) -> Result<(OwnedFd, OwnedFd)> {
             ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
         tcsetwinsize(&slave, consoles.size())?;
         let mut modes = tcgetattr(&slave)?;
+        // So a program that draws knows how much it can send.
+        if let Some(speed) = consoles.speed() {
+            modes.set_speed(speed)?;
+        }
         // Rubbing out takes a character, not a byte.
         modes.input_modes |= InputModes::IUTF8;
         tcsetattr(&slave, OptionalActions::Now, &modes)?;
@@ -82,8 +102,12 @@ struct Running<'a> {
     landmarks: &'a File,
     /// The landmark that has arrived so far.
     line: Vec<u8>,
+    /// What was asked for.
+    wants: Vec<String>,
     /// What was typed and not taken yet.
     typed: Vec<u8>,
+    /// When the last of it was.
+    typed_at: Instant,
     /// How much was passed on.
     shown: usize,
 }
@@ -101,7 +125,13 @@ impl Running<'_> {
                 is_open = is_open && self.show(consoles);
             }
             self.tell(consoles);
+            if consoles.takes_again() {
+                self.redraw();
+            }
             let typed = consoles.typed();
+            if !typed.is_empty() {
+                self.typed_at = Instant::now();
+            }
             let room = MOST_TYPED.saturating_sub(self.typed.len());
             self.typed.extend(typed.into_iter().take(room));
             self.feed();
@@ -136,11 +166,17 @@ impl Running<'_> {
         if held.is_none() && self.end_those_left() {
             consoles.say(ENDED);
         }
+        consoles.leave_screens();
         consoles.drain();
         match ended {
             Some(status) => Ok(status),
             None => self.child.wait().doing("wait for the program"),
         }
+    }
+
+    /// Has a program that draws draw all of it anew: that is what a change of the terminal's size means to it.
+    fn redraw(&self) {
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::WINCH);
     }
 
     /// Ends what the program has left running: the session that it led. True: there was something.
@@ -184,7 +220,10 @@ impl Running<'_> {
             for &byte in bytes.get(..count).unwrap_or_default() {
                 if byte == b'\n' {
                     let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
-                    consoles.landmark(&line);
+                    match line.strip_prefix(WANT) {
+                        Some(want) => self.wants.push(want.trim().to_owned()),
+                        None => consoles.landmark(&line),
+                    }
                 } else {
                     self.line.push(byte);
                 }
@@ -192,9 +231,20 @@ impl Running<'_> {
         }
     }
 
+    /// How much of what was typed can be passed on: a sequence that has begun is held for a moment.
+    fn whole(&self) -> usize {
+        if self.typed_at.elapsed() >= SEQUENCE {
+            return self.typed.len();
+        }
+        let begun = begun_sequence(&self.typed);
+        self.typed.len() - begun
+    }
+
     fn feed(&mut self) {
-        while !self.typed.is_empty() {
-            match self.master.write(&self.typed) {
+        loop {
+            let whole = self.whole();
+            let Some(bytes) = self.typed.get(..whole).filter(|bytes| !bytes.is_empty()) else { break };
+            match self.master.write(bytes) {
                 Ok(taken @ 1..) => drop(self.typed.drain(..taken)),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 _ => break,
@@ -207,11 +257,25 @@ impl Running<'_> {
         polled.push(PollFd::new(self.landmarks, PollFlags::IN));
         let mut wants = PollFlags::empty();
         wants.set(PollFlags::IN, !consoles.is_behind());
-        wants.set(PollFlags::OUT, !self.typed.is_empty());
+        wants.set(PollFlags::OUT, self.whole() > 0);
+        let limit = if self.typed.is_empty() { LOOK } else { SEQUENCE };
         // A terminal that nobody holds any more would be reported for ever.
         if is_open && !wants.is_empty() {
             polled.push(PollFd::from_borrowed_fd(self.master.as_fd(), wants));
         }
-        let _ = poll(&mut polled, timespec(LOOK).as_ref());
+        let _ = poll(&mut polled, timespec(limit).as_ref());
+    }
+}
+
+/// How many of the last bytes typed are a key's sequence that has not come to its end: `ESC`, `ESC [` with what may stand
+/// before the last letter, `ESC O`.
+fn begun_sequence(typed: &[u8]) -> usize {
+    let Some(from) = typed.iter().rposition(|&byte| byte == 0x1b) else { return 0 };
+    match typed.get(from + 1..).unwrap_or_default() {
+        [] | [b'O'] => typed.len() - from,
+        [b'[', rest @ ..] if rest.iter().all(|byte| (0x20..0x40).contains(byte) || *byte == b'[') => {
+            typed.len() - from
+        }
+        _ => 0,
     }
 }

@@ -3,10 +3,12 @@
 //!
 //! It decides nothing about a disk: it starts this same program as a technician would type it.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode as FileMode, OFlags, mknodat};
 
@@ -29,13 +31,16 @@ use consoles::Consoles;
 use medium::{Known, Machine};
 use parameters::Parameters;
 use program::{
-    GUIDED, Medium, applet, arguments, hook_path, in_a_session, killed_for_memory, outcome, unattended,
+    Medium, applet, arguments, hook_path, in_a_session, killed_for_memory, outcome, too_small_for_practice,
+    unattended,
 };
 
 /// Where what lives as long as this machine runs is kept.
 const STATE: &str = "/run/deblast";
 /// What init sets, so that nobody starts this on a machine at work.
 const STARTED_BY_INIT: &str = "DEBLAST_LIVE";
+/// How long something that a screen will cover may be read.
+const READING: Duration = Duration::from_secs(20);
 
 /// Runs the live image. Returns only where a shell was asked for; else the machine is switched off or restarted.
 ///
@@ -67,6 +72,8 @@ pub fn execute() -> Result<u8> {
         medium: None,
         hooks: Hooks::default(),
         reports: Vec::new(),
+        wants_off: false,
+        is_noted: false,
     };
     let machine = Machine { roots: Roots::default(), dev: "/dev".into() };
     live.go(&machine, parameters)
@@ -92,6 +99,10 @@ struct Live {
     hooks: Hooks,
     /// Reports that were on the medium before the run.
     reports: Vec<String>,
+    /// The program that ran has asked for the machine to be switched off.
+    wants_off: bool,
+    /// Something was said that somebody should have read before a screen covers it.
+    is_noted: bool,
 }
 
 impl Live {
@@ -135,6 +146,7 @@ impl Live {
                 (Some(Mode::Shell), _) => return self.leave_to_a_shell(),
                 // Somebody sits there and was told.
                 (Some(Mode::Guided), _) | (None, true) => self.guided(&wishes)?,
+                (Some(Mode::Practice), _) => self.practice(&wishes)?,
                 (Some(Mode::Batch), true) => self.batch(&wishes)?,
                 (Some(Mode::Watch), true) => {
                     self.say("deblast.mode=watch is not built yet; use batch or guided. Nothing was done.\n");
@@ -146,7 +158,11 @@ impl Live {
                 }
             };
             self.done(code);
-            match self.how_to_end(end) {
+            let next = match std::mem::take(&mut self.wants_off) {
+                true => Next::Leave { is_restart: false },
+                false => self.how_to_end(end),
+            };
+            match next {
                 Next::Again => {}
                 Next::Shell => return self.leave_to_a_shell(),
                 Next::Leave { is_restart } => {
@@ -164,11 +180,22 @@ impl Live {
         }
     }
 
+    /// The screens wipe what stands there. Where that should be read first, they wait a while; for ever would hold up whoever
+    /// has gone for the next machine.
+    fn let_read(&mut self) {
+        if std::mem::take(&mut self.is_noted) {
+            let seconds = READING.as_secs();
+            self.say(&format!("\nAny key goes on; by itself in {seconds} seconds.\n"));
+            self.consoles.wait_for_key(READING);
+        }
+    }
+
     fn say(&mut self, words: &str) {
         self.consoles.say(words);
     }
 
     fn say_error(&mut self, problem: &Error) {
+        self.is_noted = true;
         self.say(&format!("error: {}\n", printable(&problem.to_string())));
     }
 
@@ -190,16 +217,19 @@ impl Live {
         for missing in &waited.missing {
             self.say(&format!("waited for storage, and go on without it: {missing}\n"));
         }
+        self.is_noted |= !waited.missing.is_empty();
         let found = machine.find_medium(booted, &mut known);
         for line in &found.words {
             self.say(&format!("{}\n", printable(line)));
         }
+        self.is_noted |= found.is_noted;
         let Some(volume) = found.volume else { return };
         let point = self.mount_point();
         match end::mount_medium(&volume, &point) {
             Ok(is_writable) => {
                 if !is_writable {
                     self.say("the medium is write-protected: no store and no reports can be kept on it\n");
+                    self.is_noted = true;
                 }
                 self.medium = Some(Medium { point, is_writable });
             }
@@ -219,13 +249,21 @@ impl Live {
         }
     }
 
-    /// Runs `deblast` with these words in the mirrored terminal, and returns its exit code.
-    fn deblast(&mut self, options: &[String]) -> Result<u8> {
+    /// Runs `deblast` with these words in the mirrored terminal, and returns its exit code. One that asks somebody may ask
+    /// for the machine to be switched off.
+    fn deblast(&mut self, words: Vec<OsString>, may_ask: bool) -> Result<u8> {
         let mut command = in_a_session(&self.program);
-        command.args(arguments(options, self.medium.as_ref(), &self.landmarks));
+        command.args(words);
         let before = killed_for_memory();
-        let status = self.mirrored(command)?;
-        let (code, told) = outcome(status, killed_for_memory() > before);
+        let ended = self.mirrored(command)?;
+        for want in &ended.wants {
+            if want == "poweroff" && may_ask {
+                self.wants_off = true;
+            } else {
+                self.say(&format!("a request that is not known here is ignored: {}\n", printable(want)));
+            }
+        }
+        let (code, told) = outcome(ended.status, killed_for_memory() > before);
         if let Some(told) = told {
             self.say(&format!(
                 "\nerror: {told}. What it was writing is in its journal, and the next run with the same store takes it \
@@ -236,7 +274,7 @@ impl Live {
         Ok(code)
     }
 
-    fn mirrored(&mut self, mut command: Command) -> Result<std::process::ExitStatus> {
+    fn mirrored(&mut self, mut command: Command) -> Result<mirror::Ended> {
         command.env_remove(STARTED_BY_INIT).env("TERM", "linux").env("LANG", "C.UTF-8");
         mirror::run(&mut self.consoles, command, &self.fifo)
     }
@@ -259,7 +297,8 @@ impl Live {
             ));
             return Ok(2);
         }
-        let code = self.deblast(&options)?;
+        let words = arguments(&options, self.medium.as_ref(), &self.landmarks);
+        let code = self.deblast(words, false)?;
         self.after(code)?;
         Ok(code)
     }
@@ -267,14 +306,32 @@ impl Live {
     fn guided(&mut self, wishes: &Wishes) -> Result<u8> {
         if wishes.options.is_some() {
             self.say("deblast.options are for mode batch: guided mode does not use them\n");
+            self.is_noted = true;
         }
         self.before();
         if let Err(why) = self.hook(self.hooks.before.clone().as_deref(), None)? {
             self.say(&format!("error: hooks.before: {why}\n"));
+            self.is_noted = true;
         }
-        let code = self.deblast(&[GUIDED.to_owned()])?;
+        self.let_read();
+        let code = self.deblast(program::guided(self.medium.as_ref(), &self.landmarks), true)?;
         self.after(code)?;
         Ok(code)
+    }
+
+    /// The screens over the training disk: nothing of the medium counts but what the keyboard is.
+    fn practice(&mut self, wishes: &Wishes) -> Result<u8> {
+        let meminfo = std::fs::read_to_string("/proc/meminfo").doing("read how much memory there is")?;
+        if let Some(why) = too_small_for_practice(&meminfo) {
+            self.say(&format!("{why}.\n"));
+            return Ok(2);
+        }
+        if wishes.options.is_some() || wishes.hooks != Hooks::default() {
+            self.say("deblast.options and hooks are not for mode practice: it does not use them\n");
+            self.is_noted = true;
+        }
+        self.let_read();
+        self.deblast(program::practice(&self.landmarks), true)
     }
 
     fn after(&mut self, code: u8) -> Result<()> {
@@ -317,7 +374,7 @@ impl Live {
             command.env("DEBLAST_EXIT_CODE", code.to_string());
             command.env("DEBLAST_REPORT", medium.new_report(&self.reports).unwrap_or_default());
         }
-        let status = self.mirrored(command)?;
+        let status = self.mirrored(command)?.status;
         Ok(if status.success() { Ok(()) } else { Err(format!("{named:?} ended with {status}")) })
     }
 

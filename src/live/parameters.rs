@@ -44,7 +44,7 @@ impl Parameters {
     fn take(&mut self, key: &str, value: &str) -> Result<()> {
         let owned = Some(value.to_owned());
         match key {
-            "mode" => self.wishes.mode = Some(choice(key, value, "guided, batch, watch or shell")?),
+            "mode" => self.wishes.mode = Some(choice(key, value, "guided, batch, practice, watch or shell")?),
             "end" => self.wishes.end = Some(choice(key, value, "ask, poweroff or reboot")?),
             "options" => {
                 words(value)?;
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_named() {
         for (line, told) in [
-            ("deblast.mode=bacth", ["deblast.mode", "guided, batch", "bacth"]),
+            ("deblast.mode=bacth", ["deblast.mode", "guided, batch, practice", "bacth"]),
             ("deblast.end=off", ["deblast.end", "poweroff", "off"]),
             ("deblast.moed=batch", ["deblast.moed", "expected", "boot menu"]),
             ("deblast.net=static", ["deblast.net", "dhcp", "static"]),
@@ -162,9 +162,12 @@ mod tests {
         let kernel = both("deblast.mode=shell deblast.keymap=us");
         assert_eq!((kernel.mode, kernel.end), (Some(Mode::Shell), Some(End::Poweroff)));
         assert_eq!((kernel.keymap.as_deref(), kernel.hooks.before.as_deref()), (Some("us"), Some("a.sh")));
-        // Guided at boot: whatever the file says.
-        let kernel = both("deblast.mode=guided");
-        assert_eq!((kernel.end, kernel.options, kernel.hooks.before), (None, None, None));
-        assert_eq!(kernel.keymap.as_deref(), Some("de"));
+        // Guided or practice at boot: whatever the file says.
+        for line in ["deblast.mode=guided", "deblast.mode=practice"] {
+            let kernel = both(line);
+            assert_eq!((kernel.end, kernel.options, kernel.hooks.before), (None, None, None), "{line}");
+            assert_eq!(kernel.keymap.as_deref(), Some("de"), "{line}");
+        }
+        assert_eq!(Wishes::read("mode = 'practice'").unwrap().mode, Some(Mode::Practice));
     }
 }

@@ -8,10 +8,10 @@ use crate::volume::names_in;
 
 /// The only other program that init needs; it stands in for many.
 const BUSYBOX: &str = "/bin/busybox";
-/// What starts the guided front end.
-pub(super) const GUIDED: &str = "--plain";
 /// What a batch may run: all that asks nobody.
 const COMMANDS: [&str; 8] = ["list", "scan", "clean", "undo", "report", "signatures", "filter", "hive"];
+/// What the kernel has to give on a machine of 128 MiB, in kB: the 64-bit one keeps 48 MiB of it for itself.
+const LEAST_FOR_PRACTICE: u64 = 78 << 10;
 /// Endings of signature files that the engine reads.
 const SIGNATURES: [&str; 3] = ["toml", "hdb", "hsb"];
 
@@ -60,7 +60,7 @@ impl Medium {
 /// command that knows none of these.
 pub(super) fn arguments(options: &[String], medium: Option<&Medium>, landmarks: &Path) -> Vec<OsString> {
     let mut words: Vec<OsString> = options.iter().map(OsString::from).collect();
-    let completed = ["scan", "clean", "undo", GUIDED];
+    let completed = ["scan", "clean", "undo"];
     let Some(command) = options.first().filter(|word| completed.contains(&word.as_str())) else {
         return words;
     };
@@ -68,20 +68,55 @@ pub(super) fn arguments(options: &[String], medium: Option<&Medium>, landmarks: 
         let long = format!("{option}=");
         options.iter().take_while(|word| *word != "--").any(|word| word == option || word.starts_with(&long))
     };
-    let mut added: Vec<OsString> = vec!["--landmarks".into(), landmarks.into()];
-    if let Some(medium) = medium {
-        if command != "scan" && !names("--store") {
-            added.extend(["--store".into(), medium.store().into()]);
-        }
-        if medium.is_writable && !names("--report-dir") && !names("--list") {
-            added.extend(["--report-dir".into(), medium.reports().into()]);
-        }
-        for file in medium.signatures().0 {
-            added.extend(["--signatures".into(), file.into()]);
-        }
-    }
-    words.splice(1..1, added);
+    let wants_store = command != "scan" && !names("--store");
+    let wants_reports = !names("--report-dir") && !names("--list");
+    words.splice(1..1, added(medium, landmarks, wants_store, wants_reports));
     words
+}
+
+fn added(medium: Option<&Medium>, landmarks: &Path, wants_store: bool, wants_reports: bool) -> Vec<OsString> {
+    let mut added: Vec<OsString> = vec!["--landmarks".into(), landmarks.into()];
+    let Some(medium) = medium else { return added };
+    if wants_store {
+        added.extend(["--store".into(), medium.store().into()]);
+    }
+    if medium.is_writable && wants_reports {
+        added.extend(["--report-dir".into(), medium.reports().into()]);
+    }
+    for file in medium.signatures().0 {
+        added.extend(["--signatures".into(), file.into()]);
+    }
+    added
+}
+
+/// What starts the guided front end here. It may ask for the machine to be switched off.
+pub(super) fn guided(medium: Option<&Medium>, landmarks: &Path) -> Vec<OsString> {
+    let mut words: Vec<OsString> = vec!["--live".into()];
+    if let Some(medium) = medium.filter(|medium| medium.is_writable) {
+        words.extend(["--medium".into(), medium.point.clone().into()]);
+    }
+    words.extend(added(medium, landmarks, true, true));
+    words
+}
+
+/// The same over the training disk, whose record and reports go with it.
+pub(super) fn practice(landmarks: &Path) -> Vec<OsString> {
+    let mut words: Vec<OsString> = vec!["--practice".into(), "--live".into()];
+    words.extend(added(None, landmarks, false, false));
+    words
+}
+
+/// Why there is no room for the training disk; none where there is.
+pub(super) fn too_small_for_practice(meminfo: &str) -> Option<String> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let total: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    (total < LEAST_FOR_PRACTICE).then(|| {
+        let found = total >> 10;
+        format!(
+            "practice needs a machine of 128 MiB of memory or more, and here the kernel has {found} MiB to give. \
+             Nothing was done; guided mode works"
+        )
+    })
 }
 
 /// Why a batch with these options is refused: it would wait for somebody, and nobody is there.

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{LocalModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 use super::*;
 
@@ -23,8 +23,15 @@ fn plug(folder: &Path, name: &str, size: Option<(u16, u16)>) -> Terminal {
     unlockpt(&far).unwrap();
     let path = PathBuf::from(std::ffi::OsString::from_vec(ptsname(&far, Vec::new()).unwrap().into_bytes()));
     let near = File::options().read(true).write(true).open(&path).unwrap();
-    if let Some((ws_col, ws_row)) = size {
-        tcsetwinsize(&near, Winsize { ws_col, ws_row, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    match size {
+        Some((ws_col, ws_row)) => {
+            tcsetwinsize(&near, Winsize { ws_col, ws_row, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        }
+        None => {
+            let mut modes = tcgetattr(&near).unwrap();
+            modes.set_speed(9600).unwrap();
+            tcsetattr(&near, OptionalActions::Now, &modes).unwrap();
+        }
     }
     std::os::unix::fs::symlink(&path, folder.join(name)).unwrap();
     Terminal { near: near.into(), far: far.into() }
@@ -90,15 +97,15 @@ fn both_consoles_show_all_and_landmarks_are_whole_lines_of_the_serial_one() {
                   for i in 1 2 3 4 5; do echo \"TARGET /dev/sda state$i\" >>landmarks; printf 'x\\n\\033[31mred'; done; \
                   printf '\\nDEBLAST DONE 7\\n'; exit 3";
     let command = bench.shell(script);
-    let status = mirror::run(&mut bench.consoles, command, &bench.fifo).unwrap();
+    let status = mirror::run(&mut bench.consoles, command, &bench.fifo).unwrap().status;
     assert_eq!(status.code(), Some(3));
     bench.consoles.landmark("DONE 0");
     bench.consoles.drain();
     let (screen, line) = (heard(&screen), heard(&line));
-    // As large as both can show.
+    // As large as both can show, but for the row that is the landmarks'.
     for text in [&screen, &line] {
         assert!(text.contains("a prompt without an end"), "{text}");
-        assert!(text.contains("24 80"), "{text}");
+        assert!(text.contains("23 80"), "{text}");
         assert_eq!(text.matches("\x1b[31mred").count(), 5, "{text}");
     }
     assert!(!screen.contains("DEBLAST TARGET") && !screen.contains("DEBLAST DONE 0"), "{screen}");
@@ -129,7 +136,7 @@ fn either_console_types_and_control_c_reaches_the_program_alone() {
     let script = "read a; read b; echo got:$a:$b; sleep 60";
     let start = Instant::now();
     let command = bench.shell(script);
-    let status = mirror::run(&mut bench.consoles, command, &bench.fifo).unwrap();
+    let status = mirror::run(&mut bench.consoles, command, &bench.fifo).unwrap().status;
     typist.join().unwrap();
     assert!(start.elapsed() < Duration::from_secs(30), "Ctrl-C did not end it");
     assert!(!status.success());
@@ -157,7 +164,7 @@ fn a_slow_line_loses_nothing_and_a_dead_one_stops_nobody() {
     let script = "i=0; while [ $i -lt 4000 ]; do i=$((i+1)); echo \"$i aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"; \
                   done; echo 'VERDICT x clean' >>landmarks; echo end";
     let command = bench.shell(script);
-    let status = mirror::run(&mut bench.consoles, command, &bench.fifo).unwrap();
+    let status = mirror::run(&mut bench.consoles, command, &bench.fifo).unwrap().status;
     assert!(status.success());
     let line = heard(&line);
     for i in [1, 2000, 4000] {
@@ -185,7 +192,7 @@ fn what_is_left_running_holds_up_nobody() {
         let script = format!("(trap '' HUP; while :; do {work}; done) & echo $! >left; echo own output");
         let start = Instant::now();
         let command = bench.shell(&script);
-        assert!(mirror::run(&mut bench.consoles, command, &bench.fifo).unwrap().success());
+        assert!(mirror::run(&mut bench.consoles, command, &bench.fifo).unwrap().status.success());
         assert!(start.elapsed() < Duration::from_secs(20), "{work}: {:?}", start.elapsed());
         let text = heard(&screen);
         assert!(text.contains("own output") && text.contains("left running in the background was ended"));
@@ -254,11 +261,87 @@ fn the_medium_completes_what_the_options_do_not_name() {
     let listing = words("undo --list /dev/sda", Some(&medium));
     assert_eq!(listing, format!("undo --landmarks /l --store M/store {signatures} --list /dev/sda"));
     assert_eq!(words("clean --yes", None), "clean --landmarks /l --yes");
-    let guided = words("--plain", Some(&medium));
-    assert_eq!(guided, format!("--plain --landmarks /l --store M/store --report-dir M/reports {signatures}"));
+    let guided = |medium: Option<&Medium>| {
+        let words = texts(&program::guided(medium, Path::new("/l"))).join(" ");
+        words.replace(point.to_str().unwrap(), "M")
+    };
+    let kept = format!("--store M/store --report-dir M/reports {signatures}");
+    assert_eq!(guided(Some(&medium)), format!("--live --medium M --landmarks /l {kept}"));
+    assert_eq!(guided(None), "--live --landmarks /l");
+    assert_eq!(texts(&program::practice(Path::new("/l"))).join(" "), "--practice --live --landmarks /l");
     assert_eq!(words("list", Some(&medium)), "list");
     let locked = Medium { is_writable: false, ..medium };
     assert!(!words("clean", Some(&locked)).contains("--report-dir"));
+    // What it has kept can still be listed.
+    assert_eq!(guided(Some(&locked)), format!("--live --landmarks /l --store M/store {signatures}"));
+}
+
+#[test]
+fn practice_is_refused_where_there_is_no_room_for_it() {
+    let meminfo = |kib: u64| format!("MemTotal:       {kib} kB\nMemFree:         3000 kB\n");
+    assert!(too_small_for_practice(&meminfo(52_000)).unwrap().contains("128 MiB"));
+    // As the two kernels say on a machine of 128 MiB.
+    for kib in [81_920, 113_980] {
+        assert_eq!(too_small_for_practice(&meminfo(kib)), None);
+    }
+    assert_eq!(too_small_for_practice("nothing known"), None);
+}
+
+#[test]
+fn a_request_reaches_us_by_the_pipe_alone() {
+    let mut bench = Bench::new();
+    let line = listen(&bench.line);
+    let script = "printf 'WANT reboot\\r\\nDEBLAST WANT reboot\\r\\n'; echo 'WANT poweroff' >>landmarks; echo 'VERDICT x clean' >>landmarks";
+    let command = bench.shell(script);
+    let ended = mirror::run(&mut bench.consoles, command, &bench.fifo).unwrap();
+    assert_eq!(ended.wants, ["poweroff"]);
+    let line = heard(&line);
+    assert!(line.contains("\r\nDEBLAST VERDICT x clean\r\n"), "{line}");
+    assert!(!line.contains("poweroff") && !line.contains("DEBLAST WANT"), "{line}");
+}
+
+#[test]
+fn a_key_that_sends_more_than_a_byte_arrives_as_one() {
+    let mut bench = Bench::new();
+    let line = listen(&bench.line);
+    let mut far = bench.line.far.try_clone().unwrap();
+    let typist = std::thread::spawn(move || {
+        // As a line of 1200 baud brings them, and then one that is whole by itself.
+        for (bytes, pause) in
+            [(b"\x1b[B".as_slice(), 8), (b"\x1bOP", 8), (b"\x1b[15~", 8), (b"\x1b", 300), (b"x", 0)]
+        {
+            for byte in bytes {
+                std::thread::sleep(Duration::from_millis(pause));
+                far.write_all(&[*byte]).unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(400));
+        }
+    });
+    // Each read takes what is there at once.
+    let script = "stty raw -echo; for i in 1 2 3 4 5; do dd bs=100 count=1 2>/dev/null | od -An -c | tr -d ' \\n'; printf ';'; done; stty sane";
+    let command = bench.shell(script);
+    mirror::run(&mut bench.consoles, command, &bench.fifo).unwrap();
+    typist.join().unwrap();
+    let line = heard(&line);
+    assert!(line.contains("033[B;033OP;033[15~;033;x;"), "{line}");
+}
+
+#[test]
+fn a_program_that_draws_knows_the_line_and_leaves_a_console_that_shows_lines() {
+    let mut bench = Bench::new();
+    let line = listen(&bench.line);
+    // Ended in the midst of its screen.
+    let script =
+        "stty speed; printf '\\033[?1049hdrawn'; echo 'TARGET x looking' >>landmarks; sleep 1; kill -9 $$";
+    let command = bench.shell(script);
+    let ended = mirror::run(&mut bench.consoles, command, &bench.fifo).unwrap();
+    assert!(!ended.status.success());
+    bench.consoles.landmark("DONE 2");
+    let line = heard(&line);
+    // As the kernel has set the line up.
+    assert!(line.contains("9600"), "{line}");
+    assert!(line.contains("\x1b[24;1H\r\nDEBLAST TARGET x looking\r\n\x1b[2K"), "{line:?}");
+    assert!(line.ends_with("\x1b[?25h\r\nDEBLAST DONE 2\r\n"), "{line:?}");
 }
 
 #[test]

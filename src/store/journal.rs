@@ -372,6 +372,23 @@ impl Journal {
         }
     }
 
+    /// Reads the bytes of a journal's file, as [`Self::load`].
+    ///
+    /// # Errors
+    /// It is of another version, or damaged in the middle.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Loaded> {
+        Self::decode(bytes)
+    }
+
+    /// The bytes of a journal's file up to `ready`, as [`Self::create`] writes them.
+    ///
+    /// # Errors
+    /// The plan cannot be written down.
+    pub fn bytes(header: &Header, intents: &[Intent]) -> Result<Vec<u8>> {
+        let (text, ready, _) = Self::encode(header, intents)?;
+        Ok([text, ready].concat().into_bytes())
+    }
+
     /// The first record alone, if it is sound.
     pub fn load_header(path: &Path) -> Option<Header> {
         let bytes = super::read_again(path).ok()?;

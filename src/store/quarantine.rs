@@ -14,6 +14,7 @@ use crate::change::FileId;
 use crate::digest::Digests;
 use crate::error::{Context, Error, Result};
 use crate::path::WinPath;
+use crate::printable::to_json_pretty;
 
 const KEY: u8 = 0xa5;
 const MANIFEST: &str = "quarantine/manifest.json";
@@ -97,8 +98,7 @@ impl RunFolder {
     pub fn write_manifest(&self, files: Vec<Entry>) -> Result<StoredFile> {
         let encoding = format!("every byte combined with {KEY:#04x} by exclusive or");
         let manifest = Manifest { schema: SCHEMA.to_owned(), encoding, files };
-        let text =
-            serde_json::to_string_pretty(&manifest).map_err(|e| Error::library("write the manifest", e))?;
+        let text = to_json_pretty(&manifest).map_err(|e| Error::library("write the manifest", e))?;
         let sha256 =
             write_new(&self.path().join(MANIFEST), text.as_bytes()).map_err(|e| e.hint(NOTHING_DONE))?;
         Ok(StoredFile { name: MANIFEST.into(), sha256 })

@@ -5,7 +5,7 @@
 //! A set may have millions of lines: an entry is held in 28 to 44 bytes beside its name, sorted by digest.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -123,7 +123,16 @@ impl HashSets {
         if node.len() > MAX_FILE {
             return Err(Error::refused(DOING, "it is larger than 1 GiB").device(path).hint("split it"));
         }
-        let mut reader = BufReader::new(File::open(path).doing(DOING).map_err(|e| e.device(path))?);
+        let file = File::open(path).doing(DOING).map_err(|e| e.device(path))?;
+        self.add_lines(path, BufReader::new(file))
+    }
+
+    /// The same of lines that lie anywhere; `path` is only told.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn add_lines(&mut self, path: &Path, mut reader: impl BufRead) -> Result<Outcome> {
+        const DOING: &str = "read the hash set";
         self.files.push((path.to_owned(), self.lines));
         let (mut outcome, mut number, mut line) = (Outcome::default(), 0, Vec::new());
         loop {

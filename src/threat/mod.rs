@@ -351,6 +351,14 @@ fn read_text(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).doing(DOING).map_err(|e| e.device(path))
 }
 
+/// Signatures out of the text of a TOML file.
+///
+/// # Errors
+/// Not all of it can be used; the first thing that is wrong, with its line.
+pub fn parse_signatures(text: &str) -> Result<Vec<Signature>> {
+    toml_file::parse(text)
+}
+
 /// What is wrong with a file of signatures or a hash set, before it is used.
 ///
 /// # Errors

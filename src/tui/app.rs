@@ -1,29 +1,29 @@
-//! The state of the guided screens and how a message changes it. Draws nothing, reads nothing, writes nothing: what is
-//! to be done comes out as [`Effect`]s.
+//! The state of the guided screens and how a key changes it. Draws nothing, reads nothing, writes nothing: what is to be
+//! done comes out as [`Effect`]s. What the worker tells is heard in `news`, what keys may ask for is in `offers`, what stands
+//! above a screen in `overlay`.
+
+mod messages;
+mod news;
+mod offers;
+mod overlay;
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cleanup::ListedRun;
-use crate::cleanup::report::{Report, TargetReport};
-use crate::cleanup::report_text::printable;
-use crate::cleanup::shown::{Kind, Proposal, line_of, name};
+use crate::cleanup::shown::Proposal;
 use crate::cleanup::undo::Only;
-use crate::event::Event;
-use crate::finding::{Finding, Grade};
 use crate::policy::Policy;
+use crate::tui::disk::{self, DiskView, PARTS};
 use crate::tui::keys::{Action, Press, action};
 use crate::tui::switches::SWITCHES;
-use crate::tui::work::Done;
+use crate::tui::theme::Theme;
+pub(super) use messages::{Effect, Job, Msg, News, SavedReport};
+pub(super) use overlay::{Entry, Overlay};
 
-/// The word that gives a hibernated session up.
-pub(super) const DISCARD: &str = "discard";
-/// Lines of the log that are kept: a scan of many disks on a machine with little memory must end all the same.
-const LOG_LINES: usize = 2000;
 /// Rows that a page key goes on by until something was drawn.
 const PAGE: usize = 5;
-
 /// How far the text that is shown can be scrolled: told by whoever draws it.
 #[derive(Debug)]
 pub(super) struct Reach {
@@ -40,81 +40,6 @@ impl Reach {
     }
 }
 
-/// What happened.
-pub(super) enum Msg {
-    /// A key was pressed.
-    Key(Press),
-    /// Time has gone on.
-    Tick,
-    /// The worker tells something.
-    News(News),
-}
-
-/// What the worker tells.
-pub(super) enum News {
-    /// These disks are attached.
-    Found(Vec<PathBuf>),
-    /// This one is being looked at.
-    Looking(usize),
-    /// It was looked at.
-    Looked(usize, Box<Done>, Vec<ListedRun>),
-    /// Something happened on the way.
-    Event(Event),
-    /// A plan waits for an answer.
-    Asked(Box<Proposal>),
-    /// A clean or an undo has ended.
-    Ended(Box<Done>),
-    /// A job could not be done at all.
-    Failed(String),
-    /// The report was written into these files, or not.
-    Saved(Result<Vec<PathBuf>, String>),
-    /// Nothing comes any more.
-    Gone,
-}
-
-/// What the worker is asked to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Job {
-    /// Find the disks and look at each.
-    Find,
-    /// Look at one again.
-    Look(usize, PathBuf),
-    /// Plan a clean, ask, and carry it out.
-    Clean(PathBuf, Policy),
-    /// The same for taking a run back.
-    Undo(PathBuf, String, Only),
-    /// Have records go elsewhere.
-    Store(PathBuf),
-    /// Write a report into a folder.
-    Save(Box<SavedReport>, PathBuf),
-}
-
-/// A report on its way to a folder.
-#[derive(Clone, Debug)]
-pub(super) struct SavedReport(pub(super) Report);
-
-// Jobs are compared in tests alone, and there by the hash that the report has of itself.
-impl PartialEq for SavedReport {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.hash == other.0.hash
-    }
-}
-
-impl Eq for SavedReport {}
-
-/// What is to be done after a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
-    /// Give the worker a job.
-    Start(Job),
-    /// Answer the plan that it waits with.
-    Answer(bool),
-    /// Have it stop before the next file is written.
-    Stop,
-    /// Leave the program.
-    Leave,
-}
-
 /// Which screen is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Screen {
@@ -127,25 +52,6 @@ pub(super) enum Screen {
     Parts,
     Switches,
     Log,
-}
-
-/// What stands above the screen and takes the keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Overlay {
-    /// All keys, scrolled by so many lines.
-    Help(usize),
-    /// Whether to leave.
-    Leave,
-    /// Whether to stop what is being written.
-    Stop,
-    /// The word that gives a session up.
-    Word(String),
-    /// A folder for records.
-    StorePath(String),
-    /// A folder for the report.
-    SavePath(String),
-    /// Something to be read.
-    Note(String),
 }
 
 /// How far a job is.
@@ -171,7 +77,7 @@ pub(super) struct Progress {
     pub(super) since: Duration,
 }
 
-/// What the worker does.
+/// What the worker does with a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Running {
     pub(super) disk: usize,
@@ -182,68 +88,37 @@ pub(super) struct Running {
     pub(super) stopping: bool,
     /// The answer is no before the plan is there.
     pub(super) abandoned: bool,
+    /// Where its record is.
+    pub(super) record: Option<String>,
 }
 
-/// A disk as it was seen last.
-#[derive(Default)]
-pub(super) struct DiskView {
-    pub(super) path: PathBuf,
-    pub(super) done: Option<Done>,
-    pub(super) runs: Vec<ListedRun>,
-    /// The disk was written since its runs were listed.
-    pub(super) stale: bool,
-}
-
-impl DiskView {
-    pub(super) fn report(&self) -> Option<&Report> {
-        self.done.as_ref().map(|done| &done.report)
-    }
-
-    pub(super) fn target(&self) -> Option<&TargetReport> {
-        self.report().and_then(|report| report.targets.first())
-    }
-
-    pub(super) fn name(&self) -> String {
-        match self.target() {
-            Some(target) => {
-                name(&self.path, target.size, target.disk.model.as_deref(), target.disk.serial.as_deref())
-            }
-            None => name(&self.path, None, None, None),
+impl Running {
+    fn new(disk: usize, writes: bool) -> Self {
+        Self {
+            disk,
+            stage: Stage::Reading,
+            writes,
+            progress: None,
+            stopping: false,
+            abandoned: false,
+            record: None,
         }
     }
-
-    pub(super) fn unfinished(&self) -> Option<&ListedRun> {
-        self.runs.iter().find(|run| run.unfinished && !self.stale)
-    }
-
-    /// The cures among its runs, and undos that were cut; newest first.
-    pub(super) fn offered_runs(&self) -> Vec<&ListedRun> {
-        self.runs.iter().filter(|run| run.undo_of.is_none() || run.unfinished).collect()
-    }
-
-    /// All findings, those that count first, each with its install's number.
-    pub(super) fn findings(&self) -> Vec<(usize, &Finding)> {
-        let installs = self.target().map(|target| target.installs.as_slice()).unwrap_or_default();
-        let all = installs.iter().enumerate();
-        let mut found: Vec<(usize, &Finding)> = all
-            .flat_map(|(index, install)| install.findings.iter().map(move |finding| (index, finding)))
-            .collect();
-        found
-            .sort_by_key(|(install, finding)| (finding.grade == Grade::Information, *install, finding.grade));
-        found
-    }
 }
 
-/// The parts of a run that can be taken back, the usual one first.
-pub(super) const PARTS: [(Only, &str, &str); 3] = [
-    (
-        Only::Protection,
-        "the protection alone",
-        "DCOM and packet filter as before: the usual step once the patch is in",
-    ),
-    (Only::All, "all of it", "the worm and what starts it come back"),
-    (Only::Files, "the files' bytes", "the bytes come back; what started them does not"),
-];
+/// What is known at the start.
+pub(super) struct Setup {
+    pub(super) policy: Policy,
+    /// Where records go, in words.
+    pub(super) store: String,
+    pub(super) theme: Theme,
+    /// The disk is the one for practice.
+    pub(super) is_practice: bool,
+    /// The machine may be switched off from here.
+    pub(super) live: bool,
+    /// Where a medium for reports and the like is mounted.
+    pub(super) medium: Option<PathBuf>,
+}
 
 /// The whole state.
 pub(super) struct App {
@@ -257,6 +132,8 @@ pub(super) struct App {
     /// Lines that the text is scrolled by.
     pub(super) scroll: usize,
     pub(super) reach: Reach,
+    /// The terminal is too small to show anything: told by whoever draws.
+    pub(super) is_too_small: Cell<bool>,
     pub(super) running: Option<Running>,
     /// The disks were found.
     pub(super) found: bool,
@@ -266,17 +143,31 @@ pub(super) struct App {
     pub(super) policy: Policy,
     /// Where records go.
     pub(super) store: String,
+    pub(super) theme: Theme,
     pub(super) log: Vec<String>,
     /// The time of the last message.
     pub(super) now: Duration,
+    pub(super) is_practice: bool,
+    /// The machine may be switched off from here.
+    pub(super) live: bool,
+    medium: Option<PathBuf>,
+    /// Words that wait until nothing else stands above the screen.
+    notes: VecDeque<String>,
+    /// Since when the plan has stood on the terminal.
+    asked_since: Option<Duration>,
+    /// Jobs that the worker has not ended.
+    jobs: usize,
+    /// The worker has died.
+    is_gone: bool,
     /// A clean is planned anew when the switches are left.
     replan: bool,
-    /// The screen that the log, the switches or the report were opened from.
-    before: Screen,
+    /// The screens that lead back to the list of disks, each with its line and how far it was scrolled.
+    trail: Vec<(Screen, usize, usize)>,
 }
 
 impl App {
-    pub(super) fn new(policy: Policy, store: String) -> Self {
+    pub(super) fn new(setup: Setup) -> Self {
+        let Setup { policy, store, theme, is_practice, live, medium } = setup;
         Self {
             screen: Screen::Disks,
             overlay: None,
@@ -285,16 +176,25 @@ impl App {
             selected: 0,
             scroll: 0,
             reach: Reach { most: Cell::new(0), page: Cell::new(PAGE) },
+            is_too_small: Cell::new(false),
             running: None,
             found: false,
             proposal: None,
             run: None,
             policy,
             store,
+            theme,
             log: Vec::new(),
             now: Duration::ZERO,
+            is_practice,
+            live,
+            medium,
+            notes: VecDeque::new(),
+            asked_since: None,
+            jobs: 0,
+            is_gone: false,
             replan: false,
-            before: Screen::Disks,
+            trail: Vec::new(),
         }
     }
 
@@ -302,14 +202,9 @@ impl App {
         self.disks.get(self.disk)
     }
 
-    /// The worst of what was told last of each disk; where a run is left unfinished, or there is no disk, nothing can be
-    /// said.
+    /// The worst of all disks; where the work has died nothing can be said.
     pub(super) fn exit_code(&self) -> u8 {
-        let code = |disk: &DiskView| match disk.unfinished() {
-            Some(_) => 2,
-            None => disk.report().map_or(2, |report| report.exit_code),
-        };
-        self.disks.iter().map(code).max().unwrap_or(2)
+        if self.is_gone { 2 } else { disk::exit_code(&self.disks) }
     }
 
     /// Which of the six steps is shown, from 0.
@@ -330,84 +225,101 @@ impl App {
         self.running.as_ref().is_some_and(|running| running.writes && running.stage == Stage::Writing)
     }
 
-    fn is_idle(&self) -> bool {
-        self.running.is_none()
+    /// Whether the next job can begin.
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.is_none() && self.jobs == 0 && !self.is_gone
     }
 
-    /// What the keys of this screen may ask for; the footer shows these, and no other key does anything.
-    pub(super) fn offers(&self) -> Vec<Action> {
-        let seen = self.disk().is_some_and(|disk| disk.done.is_some());
-        let mut offers = match self.screen {
-            Screen::Disks if seen && self.is_idle() => vec![
-                Action::Open,
-                Action::Clean,
-                Action::Undo,
-                Action::Report,
-                Action::Switches,
-                Action::LookAgain,
-                Action::Store,
-                Action::Save,
-                Action::Log,
-            ],
-            Screen::Disks if self.is_idle() => vec![Action::LookAgain, Action::Log],
-            Screen::Disks if seen => vec![Action::Open, Action::Report, Action::Log],
-            Screen::Disks => vec![Action::Log],
-            Screen::Findings if self.is_idle() => {
-                vec![Action::Clean, Action::Undo, Action::Report, Action::Switches, Action::Log]
-            }
-            Screen::Findings => vec![Action::Report, Action::Log],
-            Screen::Plan if self.proposal.as_ref().is_some_and(|asked| asked.kind == Kind::Clean) => {
-                vec![Action::Yes, Action::Switches, Action::Log]
-            }
-            Screen::Plan if self.proposal.is_some() => vec![Action::Yes, Action::Log],
-            Screen::Plan | Screen::Log | Screen::Work => vec![],
-            Screen::Report if self.is_idle() => vec![
-                Action::Open,
-                Action::Undo,
-                Action::Save,
-                Action::Clean,
-                Action::LookAgain,
-                Action::Store,
-                Action::Log,
-            ],
-            Screen::Report => vec![Action::Open, Action::Log],
-            Screen::Runs | Screen::Parts => vec![Action::Open],
-            Screen::Switches => vec![Action::More, Action::Less, Action::Open],
-        };
-        offers.extend([Action::Help, Action::Back, Action::Up, Action::Down]);
-        offers.extend([Action::PageUp, Action::PageDown, Action::First, Action::Last]);
-        offers
+    /// What must still be said to somebody who has left the screens: how the work has died.
+    pub(super) fn last_words(&self) -> Option<&str> {
+        self.log.last().filter(|_| self.is_gone).map(String::as_str)
+    }
+
+    /// Whether a plan must be drawn before it can be answered.
+    pub(super) fn awaits_drawing(&self) -> bool {
+        self.screen == Screen::Plan && self.proposal.is_some() && self.asked_since.is_none()
     }
 
     /// Changes the state by a message. `now` is the time since the start.
     pub(super) fn update(&mut self, msg: Msg, now: Duration) -> Vec<Effect> {
         self.now = now;
-        match msg {
+        let effects = match msg {
             Msg::Tick => Vec::new(),
+            Msg::Drawn => {
+                self.asked_since = Some(now);
+                Vec::new()
+            }
             Msg::News(news) => self.hear(news),
-            Msg::Key(press) => match self.overlay.take() {
-                Some(overlay) => self.answer_overlay(overlay, press),
-                None => match action(press).filter(|action| self.offers().contains(action)) {
-                    Some(action) => self.act(action),
-                    None => Vec::new(),
-                },
-            },
+            Msg::Key(press) => self.press(press, false),
+            Msg::Burst(press) => self.press(press, true),
+        };
+        if self.overlay.is_none() {
+            self.overlay = self.notes.pop_front().map(Overlay::Note);
+        }
+        effects
+    }
+
+    fn press(&mut self, press: Press, is_burst: bool) -> Vec<Effect> {
+        if let Some(overlay) = self.overlay.take() {
+            return self.answer_overlay(overlay, press, is_burst);
+        }
+        match action(press).filter(|action| self.offers().contains(action)) {
+            // Where nothing can be seen, one thing alone can be decided.
+            Some(Action::Back) if self.is_too_small.get() && !self.is_at_work() => {
+                self.overlay = Some(Overlay::Leave);
+                Vec::new()
+            }
+            Some(_) if self.is_too_small.get() => Vec::new(),
+            Some(Action::Yes) if is_burst => {
+                self.tell(
+                    "A y came in one go with other keys, as pasted text and a line's noise do, and does not count. No byte \
+                     was written.",
+                );
+                Vec::new()
+            }
+            Some(action) => self.act(action),
+            None => Vec::new(),
         }
     }
 
-    pub(super) fn go(&mut self, screen: Screen) {
-        if matches!(screen, Screen::Log | Screen::Switches | Screen::Report)
-            && !matches!(self.screen, Screen::Log | Screen::Switches | Screen::Report)
-        {
-            self.before = self.screen;
-        }
+    /// Whether the disk is written, or what was written is read again.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.screen == Screen::Work && self.running.is_some()
+    }
+
+    /// Shows a screen from its start. What has happened last is what a log is opened for.
+    fn show(&mut self, screen: Screen) {
         self.screen = screen;
-        self.scroll = 0;
+        self.scroll = if matches!(screen, Screen::Log | Screen::Work) { usize::MAX } else { 0 };
         self.selected = if screen == Screen::Disks { self.disk } else { 0 };
-        if screen == Screen::Log {
-            // What has happened last is what is asked for.
-            self.scroll = usize::MAX;
+    }
+
+    /// Shows a screen that leads back to this one.
+    fn open_screen(&mut self, screen: Screen) {
+        self.trail.push((self.screen, self.selected, self.scroll));
+        self.show(screen);
+    }
+
+    /// Shows the list of disks.
+    fn home(&mut self) {
+        self.trail.clear();
+        self.show(Screen::Disks);
+    }
+
+    /// Shows the screen that led here, as it was left; those that have nothing to show any more are passed over.
+    fn back_a_screen(&mut self) {
+        while let Some((screen, selected, scroll)) = self.trail.pop() {
+            let is_over = match screen {
+                Screen::Plan => self.proposal.is_none(),
+                Screen::Work => self.running.is_none(),
+                _ => false,
+            };
+            if !is_over {
+                (self.screen, self.selected, self.scroll) = (screen, selected, scroll);
+                return;
+            }
         }
+        self.home();
     }
 
     fn act(&mut self, action: Action) -> Vec<Effect> {
@@ -415,30 +327,31 @@ impl App {
             Action::Help => self.overlay = Some(Overlay::Help(0)),
             Action::Up => self.move_by(-1),
             Action::Down => self.move_by(1),
-            Action::PageUp => {
-                self.scroll = self.scroll.min(self.reach.most.get()).saturating_sub(self.reach.page.get())
-            }
-            Action::PageDown => {
-                self.scroll = self.scroll.saturating_add(self.reach.page.get()).min(self.reach.most.get())
-            }
+            Action::PageUp => self.scroll_by(-1, self.reach.page.get()),
+            Action::PageDown => self.scroll_by(1, self.reach.page.get()),
+            // The terminal does that by itself.
+            Action::Redraw => {}
             Action::First => self.scroll = 0,
-            Action::Last => self.scroll = self.reach.most.get(),
+            Action::Last => self.scroll_by(1, usize::MAX),
             Action::Less => self.turn(true),
             Action::More => self.turn(false),
-            Action::Log => self.go(Screen::Log),
-            Action::Report => self.go(Screen::Report),
-            Action::Save => self.overlay = Some(Overlay::SavePath(String::new())),
-            Action::Store => self.overlay = Some(Overlay::StorePath(String::new())),
+            Action::Log => self.open_screen(Screen::Log),
+            Action::Report => self.open_screen(Screen::Report),
+            Action::Theme => self.theme = self.theme.next(),
+            Action::Save => {
+                let folder = self.medium.as_ref().map(|medium| medium.join("reports").display().to_string());
+                self.overlay = Some(Overlay::Entry(Entry::Save, folder.unwrap_or_default()));
+            }
+            Action::Batch => {
+                let folder = self.medium.as_ref().map(|medium| medium.display().to_string());
+                self.overlay = Some(Overlay::Entry(Entry::Batch, folder.unwrap_or_default()));
+            }
+            Action::Store => self.overlay = Some(Overlay::Entry(Entry::Store, String::new())),
+            Action::PowerOff => self.overlay = Some(Overlay::PowerOff),
             Action::Clean => return self.start_clean(),
             Action::Undo => return self.open_runs(),
             Action::Switches => return self.open_switches(),
-            Action::LookAgain => {
-                self.go(Screen::Disks);
-                self.found = false;
-                self.disks.clear();
-                self.disk = 0;
-                return vec![Effect::Start(Job::Find)];
-            }
+            Action::LookAgain => return self.find(),
             Action::Yes => return self.say_yes(),
             Action::Open => return self.open(),
             Action::Back => return self.back(),
@@ -460,10 +373,7 @@ impl App {
 
     fn move_by(&mut self, step: isize) {
         match self.list_length() {
-            0 => {
-                let from = self.scroll.min(self.reach.most.get());
-                self.scroll = from.saturating_add_signed(step).min(self.reach.most.get());
-            }
+            0 => self.scroll_by(step, 1),
             length => {
                 self.selected = self.selected.saturating_add_signed(step).min(length - 1);
                 self.scroll = 0;
@@ -472,6 +382,15 @@ impl App {
                 }
             }
         }
+    }
+
+    /// Scrolls the text by so many lines. The end of a log stays its end while it grows.
+    fn scroll_by(&mut self, direction: isize, lines: usize) {
+        let most = self.reach.most.get();
+        let from = self.scroll.min(most);
+        let to = if direction < 0 { from.saturating_sub(lines) } else { from.saturating_add(lines) };
+        let follows = to >= most && matches!(self.screen, Screen::Log | Screen::Work);
+        self.scroll = if follows { usize::MAX } else { to.min(most) };
     }
 
     /// Takes the next choice of a switch, or the one before.
@@ -486,23 +405,19 @@ impl App {
 
     fn open(&mut self) -> Vec<Effect> {
         match self.screen {
-            Screen::Disks => self.go(Screen::Findings),
-            Screen::Report => {
-                let back = if self.before == Screen::Findings { Screen::Findings } else { Screen::Disks };
-                self.go(back);
-            }
+            Screen::Disks => self.open_screen(Screen::Findings),
+            Screen::Report => self.home(),
             Screen::Switches => self.turn(false),
             Screen::Runs => {
-                let run = self
-                    .disk()
-                    .and_then(|disk| disk.offered_runs().get(self.selected).map(|run| (*run).clone()));
+                let run =
+                    self.disk().and_then(|disk| disk.offered_runs().get(self.selected).copied().cloned());
                 if let Some(run) = run {
-                    self.run = Some(run.id.clone());
+                    self.run = Some(run.id);
                     if run.unfinished {
                         // Half of it is no state to leave a disk in: there is nothing to choose.
                         return self.start_undo(Only::All);
                     }
-                    self.go(Screen::Parts);
+                    self.open_screen(Screen::Parts);
                 }
             }
             Screen::Parts => {
@@ -518,59 +433,70 @@ impl App {
     fn back(&mut self) -> Vec<Effect> {
         match self.screen {
             Screen::Disks => self.overlay = Some(Overlay::Leave),
-            Screen::Findings | Screen::Runs => self.go(Screen::Disks),
-            Screen::Parts => self.go(Screen::Runs),
-            Screen::Log | Screen::Report => {
-                let before = match self.before {
-                    Screen::Plan if self.proposal.is_none() => Screen::Disks,
-                    Screen::Work if self.is_idle() => Screen::Disks,
-                    before => before,
-                };
-                self.go(before);
+            Screen::Findings | Screen::Runs | Screen::Parts | Screen::Log | Screen::Report => {
+                self.back_a_screen();
             }
-            Screen::Switches if self.replan => {
-                self.replan = false;
-                return self.start_clean();
-            }
-            Screen::Switches => {
-                let before = if self.before == Screen::Plan { Screen::Disks } else { self.before };
-                self.go(before);
-            }
-            Screen::Plan => {
-                self.go(Screen::Disks);
-                if self.proposal.take().is_some() {
-                    self.running = None;
-                    self.overlay = Some(Overlay::Note("Not carried out: no byte was written.".to_owned()));
-                    return vec![Effect::Answer(false)];
-                }
-                if let Some(running) = &mut self.running {
-                    running.abandoned = true;
+            Screen::Switches if self.replan => return self.start_clean(),
+            Screen::Switches => self.back_a_screen(),
+            Screen::Plan => return self.leave_plan(),
+            Screen::Work if self.is_writing() => {
+                let is_stopping = self.running.as_ref().is_some_and(|running| running.stopping);
+                match is_stopping {
+                    true => self.tell("It stops before the next file; what was written is taken back. Wait."),
+                    false => self.overlay = Some(Overlay::Stop),
                 }
             }
-            Screen::Work if self.is_writing() => self.overlay = Some(Overlay::Stop),
-            Screen::Work => {
-                let words = "What was written is being read again; it takes no harm from waiting. This ends by itself.";
-                self.overlay = Some(Overlay::Note(words.to_owned()));
-            }
+            Screen::Work => self.tell(
+                "What was written is being read again; it takes no harm from waiting. This ends by itself.",
+            ),
         }
         Vec::new()
     }
 
+    /// The plan is not carried out, whether it is there already or not.
+    fn leave_plan(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.proposal.take().is_some() {
+            self.running = None;
+            effects.push(Effect::Answer(false));
+        } else if let Some(running) = &mut self.running {
+            running.abandoned = true;
+        }
+        self.tell("Not carried out: no byte was written.");
+        self.back_a_screen();
+        effects
+    }
+
+    /// Has the worker do something.
+    fn begin(&mut self, job: Job) -> Effect {
+        self.jobs += 1;
+        Effect::Start(job)
+    }
+
+    /// Has it do something with the disk.
     fn start(&mut self, job: Job, writes: bool) -> Vec<Effect> {
-        self.running = Some(Running {
-            disk: self.disk,
-            stage: Stage::Reading,
-            writes,
-            progress: None,
-            stopping: false,
-            abandoned: false,
-        });
-        vec![Effect::Start(job)]
+        self.running = Some(Running::new(self.disk, writes));
+        vec![self.begin(job)]
+    }
+
+    /// Finds the disks and looks at each; what was told of them before is let go.
+    pub(super) fn find(&mut self) -> Vec<Effect> {
+        (self.disk, self.found) = (0, false);
+        self.disks.clear();
+        self.home();
+        vec![self.begin(Job::Find)]
     }
 
     fn start_clean(&mut self) -> Vec<Effect> {
         let Some(path) = self.disk().map(|disk| disk.path.clone()) else { return Vec::new() };
-        self.go(Screen::Plan);
+        match std::mem::take(&mut self.replan) {
+            // The plan led to the switches, and what led to it leads to the new one.
+            true => {
+                self.trail.pop();
+                self.show(Screen::Plan);
+            }
+            false => self.open_screen(Screen::Plan),
+        }
         let policy = self.policy.clone();
         self.start(Job::Clean(path, policy), true)
     }
@@ -579,12 +505,12 @@ impl App {
         let Some((path, id)) = self.disk().map(|disk| disk.path.clone()).zip(self.run.clone()) else {
             return Vec::new();
         };
-        self.go(Screen::Plan);
+        self.open_screen(Screen::Plan);
         self.start(Job::Undo(path, id, only), true)
     }
 
     fn open_runs(&mut self) -> Vec<Effect> {
-        self.go(Screen::Runs);
+        self.open_screen(Screen::Runs);
         let index = self.disk;
         match self.disk() {
             Some(disk) if disk.stale => {
@@ -597,7 +523,7 @@ impl App {
 
     fn open_switches(&mut self) -> Vec<Effect> {
         let was_asked = self.screen == Screen::Plan && self.proposal.take().is_some();
-        self.go(Screen::Switches);
+        self.open_screen(Screen::Switches);
         self.replan = was_asked;
         if !was_asked {
             return Vec::new();
@@ -609,7 +535,7 @@ impl App {
     fn say_yes(&mut self) -> Vec<Effect> {
         match &self.proposal {
             Some(asked) if asked.discards => {
-                self.overlay = Some(Overlay::Word(String::new()));
+                self.overlay = Some(Overlay::Entry(Entry::Word, String::new()));
                 Vec::new()
             }
             Some(_) => self.carry_out(),
@@ -618,215 +544,14 @@ impl App {
     }
 
     fn carry_out(&mut self) -> Vec<Effect> {
-        self.proposal = None;
+        if self.proposal.take().is_none() {
+            return Vec::new();
+        }
         if let Some(running) = &mut self.running {
             running.stage = Stage::Writing;
             running.progress = None;
         }
-        self.go(Screen::Work);
+        self.show(Screen::Work);
         vec![Effect::Answer(true)]
     }
-
-    fn answer_overlay(&mut self, overlay: Overlay, press: Press) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        self.overlay = match (overlay, press) {
-            (Overlay::Leave, Press::Char('q')) => {
-                effects.push(Effect::Leave);
-                None
-            }
-            (Overlay::Stop, Press::Char('s')) => {
-                if let Some(running) = self.running.as_mut().filter(|running| running.stage == Stage::Writing)
-                {
-                    running.stopping = true;
-                    effects.push(Effect::Stop);
-                }
-                None
-            }
-            (Overlay::Help(from), press) => match action(press) {
-                Some(Action::Up | Action::PageUp) => {
-                    Some(Overlay::Help(from.saturating_sub(self.reach.page.get())))
-                }
-                Some(Action::Down | Action::PageDown) => {
-                    Some(Overlay::Help(from.saturating_add(self.reach.page.get()).min(self.reach.most.get())))
-                }
-                _ => None,
-            },
-            (Overlay::Leave | Overlay::Stop | Overlay::Note(_), _) => None,
-            (_, Press::Esc) => None,
-            (Overlay::Word(word), Press::Enter) => {
-                if word == DISCARD {
-                    effects = self.carry_out();
-                }
-                None
-            }
-            (Overlay::StorePath(path), Press::Enter) if !path.is_empty() => {
-                self.store.clone_from(&path);
-                self.disks.iter_mut().for_each(|disk| disk.stale = true);
-                effects.push(Effect::Start(Job::Store(PathBuf::from(path))));
-                None
-            }
-            (Overlay::SavePath(path), Press::Enter) if !path.is_empty() => {
-                if let Some(report) = self.disk().and_then(DiskView::report) {
-                    let report = Box::new(SavedReport(report.clone()));
-                    effects.push(Effect::Start(Job::Save(report, PathBuf::from(path))));
-                }
-                None
-            }
-            (Overlay::StorePath(_) | Overlay::SavePath(_), Press::Enter) => None,
-            (Overlay::Word(text), press) => Some(Overlay::Word(typed(text, press))),
-            (Overlay::StorePath(text), press) => Some(Overlay::StorePath(typed(text, press))),
-            (Overlay::SavePath(text), press) => Some(Overlay::SavePath(typed(text, press))),
-        };
-        effects
-    }
-
-    fn hear(&mut self, news: News) -> Vec<Effect> {
-        match news {
-            News::Found(paths) => {
-                self.found = true;
-                self.disks = paths.into_iter().map(|path| DiskView { path, ..DiskView::default() }).collect();
-                self.disk = 0;
-                if self.disks.is_empty() {
-                    self.running = None;
-                }
-            }
-            News::Looking(disk) => {
-                let (stage, progress) = (Stage::Reading, None);
-                self.running =
-                    Some(Running { disk, stage, writes: false, progress, stopping: false, abandoned: false });
-            }
-            News::Looked(index, done, runs) => self.looked(index, *done, runs),
-            News::Event(event) => self.note(event),
-            News::Asked(proposal) => {
-                if self.running.as_ref().is_none_or(|running| running.abandoned) {
-                    self.running = None;
-                    return vec![Effect::Answer(false)];
-                }
-                if let Some(running) = &mut self.running {
-                    running.stage = Stage::Asked;
-                    running.progress = None;
-                }
-                self.proposal = Some(*proposal);
-                self.overlay = None;
-                self.go(Screen::Plan);
-            }
-            News::Ended(done) => self.ended(*done),
-            News::Failed(words) => {
-                self.log(format!("NOT DONE: {words}"));
-                self.running = None;
-                self.proposal = None;
-                if matches!(self.screen, Screen::Plan | Screen::Work | Screen::Runs) {
-                    self.go(Screen::Disks);
-                }
-                self.overlay = Some(Overlay::Note(format!("Not done: {words}")));
-            }
-            News::Saved(Ok(files)) => {
-                let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
-                self.overlay = Some(Overlay::Note(format!("Saved: {}", files.join(", "))));
-            }
-            News::Saved(Err(words)) => self.overlay = Some(Overlay::Note(format!("Not saved: {words}"))),
-            News::Gone => {
-                let was_writing = self.is_writing();
-                self.running = None;
-                self.proposal = None;
-                let more = match was_writing {
-                    true => " What it left is taken back first by the next run with the same store.",
-                    false => " No byte was being written.",
-                };
-                self.overlay = Some(Overlay::Note(format!(
-                    "The work ended without a result; leave and start again.{more}"
-                )));
-            }
-        }
-        Vec::new()
-    }
-
-    fn looked(&mut self, index: usize, done: Done, runs: Vec<ListedRun>) {
-        if self.running.as_ref().is_some_and(|running| running.disk == index) {
-            self.running = None;
-        }
-        if let Some(disk) = self.disks.get_mut(index) {
-            done.files.iter().for_each(|file| self.log.push(format!("report: {}", file.display())));
-            *disk = DiskView { path: disk.path.clone(), done: Some(done), runs, stale: false };
-        }
-        // A disk that is half written goes before all others.
-        let cut =
-            self.disks.get(index).and_then(|disk| disk.unfinished().map(|run| (disk.name(), run.id.clone())));
-        if let Some((name, id)) = cut
-            && matches!(self.screen, Screen::Disks)
-        {
-            self.disk = index;
-            self.selected = index;
-            let words = format!(
-                "The run {id} on {name} was cut: the disk is neither as before it nor as after it. Take it back first: \
-                 u shows it. Nothing is written before you have said yes."
-            );
-            self.overlay = Some(Overlay::Note(words));
-        }
-    }
-
-    fn ended(&mut self, done: Done) {
-        // Whoever answered with no has gone on already.
-        if done.declined {
-            return;
-        }
-        let index = self.running.as_ref().map_or(self.disk, |running| running.disk);
-        self.running = None;
-        self.proposal = None;
-        for line in &done.records {
-            self.log(format!("record of the run: {line}"));
-        }
-        if let Some(disk) = self.disks.get_mut(index) {
-            disk.done = Some(done);
-            disk.stale = true;
-        }
-        self.disk = index;
-        self.overlay = None;
-        self.before = Screen::Disks;
-        self.screen = Screen::Work;
-        self.go(Screen::Report);
-        self.before = Screen::Disks;
-    }
-
-    fn note(&mut self, event: Event) {
-        if let Some(running) = &mut self.running {
-            match &event {
-                Event::Progress { what, done, total } => {
-                    let now = self.now;
-                    let since = running
-                        .progress
-                        .as_ref()
-                        .filter(|progress| progress.what == *what && progress.done <= *done);
-                    let since = since.map_or(now, |progress| progress.since);
-                    running.progress = Some(Progress { what, done: *done, total: *total, since });
-                }
-                // Names are removed behind the first verification.
-                Event::StoreReady { .. } | Event::Written { .. } => running.stage = Stage::Writing,
-                Event::Target { .. } if running.stage == Stage::Writing => {
-                    running.stage = Stage::Verifying;
-                    running.progress = None;
-                }
-                _ => {}
-            }
-        }
-        if let Some(line) = line_of(&event) {
-            self.log(line);
-        }
-    }
-
-    fn log(&mut self, line: String) {
-        self.log.push(printable(&line));
-        if self.log.len() > LOG_LINES {
-            self.log.drain(..LOG_LINES / 10);
-        }
-    }
-}
-
-fn typed(mut text: String, press: Press) -> String {
-    match press {
-        Press::Char(c) if text.chars().count() < 400 => text.push(c),
-        Press::Backspace => drop(text.pop()),
-        _ => {}
-    }
-    text
 }

@@ -1,12 +1,14 @@
 //! What messages make of the state, and which effects come out.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::cleanup::shown::Kind;
 use crate::cleanup::undo::Only;
+use crate::event::Event;
 use crate::policy::{Dcom, Policy};
-use crate::tui::app::{Effect, Job, News, Overlay, Screen, Stage};
-use crate::tui::fixture::{Played, RUN, done, proposal, run};
+use crate::tui::app::{Effect, Entry, Job, Msg, News, Overlay, Screen, Stage};
+use crate::tui::fixture::{Played, RUN, done, proposal, run, setup};
 use crate::tui::keys::Press;
 
 fn clean() -> Effect {
@@ -18,7 +20,7 @@ fn two_keys_from_the_look_to_the_clean() {
     let mut played = Played::seen(false);
     played.keys("c");
     assert_eq!((played.effects.as_slice(), played.app.screen), (&[clean()][..], Screen::Plan));
-    played.hear(News::Asked(Box::new(proposal(Kind::Clean))));
+    played.ask(proposal(Kind::Clean));
     played.keys("y");
     assert_eq!(played.effects[1..], [Effect::Answer(true)]);
     assert_eq!((played.app.screen, played.app.step()), (Screen::Work, 3));
@@ -59,13 +61,13 @@ fn a_session_is_given_up_for_its_word_alone() {
         played.keys("c");
         let mut asked = proposal(Kind::Clean);
         asked.discards = true;
-        played.hear(News::Asked(Box::new(asked)));
+        played.ask(asked);
         played.keys("y");
-        assert_eq!(played.app.overlay, Some(Overlay::Word(String::new())));
+        assert_eq!(played.app.overlay, Some(Overlay::Entry(Entry::Word, String::new())));
         played.keys(word);
         played.press(Press::Enter);
         assert_eq!(played.effects.contains(&Effect::Answer(true)), goes, "{word:?}");
-        assert_eq!(played.app.overlay, None);
+        assert_eq!(matches!(played.app.overlay, Some(Overlay::Note(_))), !goes, "{word:?}");
     }
 }
 
@@ -88,7 +90,13 @@ fn leaving_a_plan_answers_no_and_says_so() {
     played.keys("cq");
     played.hear(News::Asked(Box::new(proposal(Kind::Clean))));
     assert_eq!(played.effects, [clean(), Effect::Answer(false)]);
-    assert_eq!((played.app.screen, played.app.running.is_none()), (Screen::Disks, true));
+    played.hear(News::Free);
+    assert_eq!((played.app.screen, played.app.is_idle()), (Screen::Disks, true));
+    // Or it ended without any question: that does not tear anybody from where they have gone.
+    let mut played = Played::seen(false);
+    played.keys("cq");
+    played.hear(News::Ended(Box::new(done("cleaned"))));
+    assert_eq!(played.app.screen, Screen::Disks);
 }
 
 #[test]
@@ -140,6 +148,55 @@ fn leaving_takes_two_keys() {
 }
 
 #[test]
+fn the_machine_is_switched_off_where_it_may_be_and_never_by_enter() {
+    let mut played = Played::cleaned();
+    played.keys("oo");
+    assert!(!played.effects.contains(&Effect::PowerOff), "not on somebody's own machine");
+    let live = || {
+        let mut played = Played::cleaned();
+        played.app.live = true;
+        played
+    };
+    let mut played = live();
+    played.keys("o");
+    assert_eq!(played.app.overlay, Some(Overlay::PowerOff));
+    played.press(Press::Enter);
+    played.keys("oyoq");
+    assert!(!played.effects.contains(&Effect::PowerOff));
+    played.tell(Msg::Key(Press::Char('o')));
+    played.tell(Msg::Burst(Press::Char('o')));
+    assert!(!played.effects.contains(&Effect::PowerOff), "no noise of a line");
+    played.keys("oo");
+    assert_eq!(played.effects.last(), Some(&Effect::PowerOff));
+    // Not while anything is written, read again, or looked at.
+    for mut played in [Played::asked(), Played::writing(), Played::verifying()] {
+        played.app.live = true;
+        played.keys("oo");
+        assert!(!played.effects.contains(&Effect::PowerOff));
+    }
+}
+
+/// A `y` that was typed before the plan could be read is no answer to it; nor is one in the midst of other keys.
+#[test]
+fn a_yes_counts_once_the_plan_was_seen() {
+    let mut played = Played::seen(false);
+    played.keys("cy");
+    played.hear(News::Asked(Box::new(proposal(Kind::Clean))));
+    played.keys("y");
+    played.tell(Msg::Drawn);
+    played.now += Duration::from_millis(250);
+    played.keys("y");
+    assert_eq!(played.effects, [clean()]);
+    played.now += Duration::from_millis(100);
+    played.tell(Msg::Burst(Press::Char('y')));
+    assert!(matches!(&played.app.overlay, Some(Overlay::Note(words)) if words.contains("does not count")));
+    played.press(Press::Enter);
+    assert_eq!(played.effects, [clean()]);
+    played.keys("y");
+    assert_eq!(played.effects, [clean(), Effect::Answer(true)]);
+}
+
+#[test]
 fn a_run_that_was_cut_comes_first() {
     let mut played = Played::seen(true);
     assert!(matches!(&played.app.overlay, Some(Overlay::Note(words)) if words.contains(RUN)));
@@ -160,6 +217,7 @@ fn an_undo_offers_the_protection_first() {
     assert_eq!((played.effects.last(), played.app.screen), (Some(&look), Screen::Runs));
     played.hear(News::Looking(0));
     played.hear(News::Looked(0, Box::new(done("cleaned")), vec![run(false)]));
+    played.hear(News::Free);
     played.press(Press::Enter);
     assert_eq!(played.app.screen, Screen::Parts);
     played.press(Press::Enter);
@@ -170,13 +228,156 @@ fn an_undo_offers_the_protection_first() {
 #[test]
 fn a_worker_that_is_gone_is_a_failure() {
     let mut played = Played::writing();
-    played.hear(News::Gone);
+    played.hear(News::Gone(None));
     assert!(matches!(&played.app.overlay, Some(Overlay::Note(words)) if words.contains("taken back first")));
     assert_eq!(played.app.exit_code(), 2);
     let mut played = Played::asked();
     played.hear(News::Failed("the stick is full".to_owned()));
     assert!(matches!(&played.app.overlay, Some(Overlay::Note(words)) if words.contains("the stick is full")));
     assert!(played.app.running.is_none());
+}
+
+#[test]
+fn whoever_has_a_dead_worker_can_leave() {
+    let mut played = Played::writing();
+    played.hear(News::Gone(Some("panicked at x.rs".to_owned())));
+    let words = match &played.app.overlay {
+        Some(Overlay::Note(words)) => words.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert!(words.contains(RUN) && words.contains("panicked at x.rs"), "where the record is: {words}");
+    played.press(Press::Enter);
+    played.keys("cuf");
+    assert!(!played.effects.iter().skip(2).any(|effect| matches!(effect, Effect::Start(_))));
+    played.keys("qq");
+    assert_eq!((played.effects.last(), played.app.exit_code()), (Some(&Effect::Leave), 2));
+    assert!(played.app.last_words().is_some_and(|words| words.contains(RUN)));
+}
+
+/// Between two looks nothing else begins, though no disk is being read at that moment.
+#[test]
+fn a_job_that_is_not_over_lets_no_other_begin() {
+    let mut played = Played::new();
+    played.hear(News::Found(vec!["/dev/sda".into(), "/dev/sdb".into()]));
+    played.hear(News::Looking(0));
+    played.hear(News::Looked(0, Box::new(done("found")), Vec::new()));
+    played.keys("cf");
+    assert_eq!((played.effects.as_slice(), played.app.screen), (&[][..], Screen::Disks));
+    played.hear(News::Looking(1));
+    played.hear(News::Looked(1, Box::new(done("found")), Vec::new()));
+    played.hear(News::Free);
+    played.keys("c");
+    assert_eq!(played.effects, [clean()]);
+}
+
+/// What is typed is not taken away by news; they are told behind it.
+#[test]
+fn news_wait_for_what_is_typed() {
+    let mut played = Played::cleaned();
+    played.keys("w/a");
+    played.press(Press::Enter);
+    played.hear(News::Saved(Err("the stick is full".to_owned())));
+    played.hear(News::Free);
+    assert!(matches!(&played.app.overlay, Some(Overlay::Note(words)) if words.contains("full")));
+    played.press(Press::Enter);
+    played.keys("w/b");
+    played.hear(News::Saved(Ok(vec!["/a/x.json".to_owned()])));
+    assert_eq!(played.app.overlay, Some(Overlay::Entry(Entry::Save, "/b".to_owned())));
+    played.press(Press::Esc);
+    assert!(matches!(&played.app.overlay, Some(Overlay::Note(words)) if words.contains("/a/x.json")));
+}
+
+#[test]
+fn back_leads_where_one_came_from() {
+    let mut played = Played::seen(false);
+    played.press(Press::Enter);
+    played.press(Press::Down);
+    for (key, screen) in [
+        ('r', Screen::Report),
+        ('l', Screen::Log),
+        ('q', Screen::Report),
+        ('q', Screen::Findings),
+        ('c', Screen::Plan),
+    ] {
+        played.keys(&key.to_string());
+        assert_eq!(played.app.screen, screen, "{key}");
+        assert!(screen != Screen::Findings || played.app.selected == 1, "as it was left");
+    }
+    played.ask(proposal(Kind::Clean));
+    played.keys("lq");
+    assert_eq!(played.app.screen, Screen::Plan);
+    played.keys("y");
+    assert_eq!(played.effects.last(), Some(&Effect::Answer(true)));
+}
+
+/// The log is read while the disk is written: it stays where somebody reads, and goes on where they read its end.
+#[test]
+fn the_log_is_scrolled_while_the_disk_is_written() {
+    let mut played = Played::writing();
+    let more = |played: &mut Played| {
+        (0..40).for_each(|n| played.hear(News::Event(Event::Note { text: n.to_string() })));
+        played.app.reach.most.set(played.app.log.len());
+    };
+    more(&mut played);
+    assert_eq!(played.app.scroll, usize::MAX);
+    played.press(Press::PageUp);
+    let here = played.app.scroll;
+    assert!(here < played.app.log.len());
+    more(&mut played);
+    assert_eq!(played.app.scroll, here);
+    played.press(Press::End);
+    more(&mut played);
+    assert_eq!(played.app.scroll, usize::MAX);
+}
+
+/// Nobody says yes to what cannot be seen; leaving is possible.
+#[test]
+fn a_terminal_that_is_too_small_takes_q_alone() {
+    let mut played = Played::asked();
+    played.app.is_too_small.set(true);
+    played.keys("ysl");
+    assert_eq!((played.effects.as_slice(), played.app.screen), (&[clean()][..], Screen::Plan));
+    played.keys("qq");
+    assert_eq!(played.effects.last(), Some(&Effect::Leave));
+    let mut played = Played::writing();
+    played.app.is_too_small.set(true);
+    played.keys("qq");
+    assert!(!played.effects.contains(&Effect::Leave), "not while the disk is written");
+}
+
+#[test]
+fn a_run_is_saved_as_the_file_that_repeats_it() {
+    let mut setup = setup();
+    setup.medium = Some(PathBuf::from("/medium"));
+    let mut played = Played::cleaned_by(setup);
+    played.keys("sqb");
+    assert_eq!(played.app.screen, Screen::Report);
+    assert_eq!(played.app.overlay, Some(Overlay::Entry(Entry::Batch, "/medium".to_owned())));
+    played.press(Press::Enter);
+    let batch = Effect::Start(Job::Batch(Policy::default(), PathBuf::from("/medium")));
+    assert_eq!(played.effects.last(), Some(&batch));
+    let mut played = Played::seen(false);
+    played.keys("s");
+    played.press(Press::Right);
+    played.keys("b/media/stick");
+    played.press(Press::Enter);
+    let policy = Policy { dcom: Dcom::Disable, ..Policy::default() };
+    let batch = Effect::Start(Job::Batch(policy, PathBuf::from("/media/stick")));
+    assert_eq!(played.effects.last(), Some(&batch));
+    // What is for practice is for no real disk.
+    let mut played = Played::cleaned();
+    played.app.is_practice = true;
+    played.keys("b");
+    assert_eq!(played.app.overlay, None);
+}
+
+#[test]
+fn a_stop_is_asked_for_once() {
+    let mut played = Played::writing();
+    played.keys("qsq");
+    assert!(matches!(&played.app.overlay, Some(Overlay::Note(words)) if words.contains("taken back")));
+    played.keys("s");
+    assert_eq!(played.effects.iter().filter(|effect| **effect == Effect::Stop).count(), 1);
 }
 
 #[test]

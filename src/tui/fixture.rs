@@ -1,23 +1,43 @@
 //! States for the tests of the screens: made by messages alone, from reports of practice runs.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::cleanup::ListedRun;
 use crate::cleanup::report::Report;
 use crate::cleanup::shown::{Kind, Proposal};
+use crate::cleanup::verdict::Verdict;
 use crate::event::Event;
 use crate::policy::Policy;
-use crate::tui::app::{App, Effect, Msg, News};
+use crate::tui::app::{App, Effect, Msg, News, Setup};
 use crate::tui::keys::Press;
+use crate::tui::theme::{Palette, Theme};
 use crate::tui::work::Done;
 
 pub(super) const DISK: &str = "/dev/sda (37 GiB, ST340014A, 5JX0ABCD)";
 pub(super) const RUN: &str = "0001-20030816-120000";
 
 pub(super) fn report(name: &str) -> Report {
-    let path = format!("{}/tests/tui/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    static READ: Mutex<BTreeMap<String, Report>> = Mutex::new(BTreeMap::new());
+    let read = || {
+        let path = format!("{}/tests/tui/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    };
+    READ.lock().unwrap().entry(name.to_owned()).or_insert_with(read).clone()
+}
+
+/// A look at a disk of which nothing may be written.
+pub(super) fn refused() -> Done {
+    let mut done = done("found");
+    done.report.verdict = Verdict::Undetermined;
+    done.report.exit_code = 2;
+    done.report.reasons = vec![
+        r"\WINDOWS on /dev/sda: this Windows was left as it is: a Windows on this disk is hibernated; start it and shut it down properly, or give its session up with --hibernation discard"
+            .to_owned(),
+    ];
+    done
 }
 
 pub(super) fn done(name: &str) -> Done {
@@ -70,6 +90,17 @@ pub(super) fn proposal(kind: Kind) -> Proposal {
     }
 }
 
+pub(super) fn setup() -> Setup {
+    Setup {
+        policy: Policy::default(),
+        store: "/var/lib/deblast".to_owned(),
+        theme: Theme { unicode: true, dark: false, palette: Palette::Colour },
+        is_practice: false,
+        live: false,
+        medium: None,
+    }
+}
+
 /// An app that messages are given to.
 pub(super) struct Played {
     pub(super) app: App,
@@ -79,18 +110,28 @@ pub(super) struct Played {
 
 impl Played {
     pub(super) fn new() -> Self {
-        let app = App::new(Policy::default(), "/var/lib/deblast".to_owned());
+        Self::of(setup())
+    }
+
+    fn of(setup: Setup) -> Self {
+        let mut app = App::new(setup);
+        app.find();
         Self { app, now: Duration::ZERO, effects: Vec::new() }
     }
 
     /// Two disks, of which the first was looked at.
     pub(super) fn seen(unfinished: bool) -> Self {
-        let mut played = Self::new();
+        Self::new().sees(unfinished)
+    }
+
+    fn sees(self, unfinished: bool) -> Self {
+        let mut played = self;
         played.hear(News::Found(vec!["/dev/sda".into(), "/dev/sdb".into()]));
         played.hear(News::Looking(0));
         played.hear(News::Event(Event::Target { path: "/dev/sda".into(), size: 40_020_664_320 }));
         let runs = if unfinished { vec![run(true)] } else { Vec::new() };
         played.hear(News::Looked(0, Box::new(done("found")), runs));
+        played.hear(News::Free);
         played
     }
 
@@ -98,7 +139,7 @@ impl Played {
     pub(super) fn asked() -> Self {
         let mut played = Self::seen(false);
         played.keys("c");
-        played.hear(News::Asked(Box::new(proposal(Kind::Clean))));
+        played.ask(proposal(Kind::Clean));
         played
     }
 
@@ -121,7 +162,7 @@ impl Played {
         let progress =
             |done| News::Event(Event::Progress { what: "reading the file table", done, total: 64 << 20 });
         played.hear(progress(1 << 20));
-        played.now = Duration::from_secs(4);
+        played.now += Duration::from_secs(4);
         played.hear(progress(40 << 20));
         played
     }
@@ -130,15 +171,39 @@ impl Played {
     pub(super) fn cleaned() -> Self {
         let mut played = Self::verifying();
         played.hear(News::Ended(Box::new(done("cleaned"))));
+        played.hear(News::Free);
         played
     }
 
+    /// The same from another start.
+    pub(super) fn cleaned_by(setup: Setup) -> Self {
+        let mut played = Self::of(setup).sees(false);
+        played.keys("c");
+        played.ask(proposal(Kind::Clean));
+        played.keys("y");
+        played.hear(News::Ended(Box::new(done("cleaned"))));
+        played.hear(News::Free);
+        played
+    }
+
+    /// A plan comes, is drawn, and stands there for a while.
+    pub(super) fn ask(&mut self, proposal: Proposal) {
+        self.hear(News::Asked(Box::new(proposal)));
+        self.tell(Msg::Drawn);
+        self.now += Duration::from_secs(1);
+        self.tell(Msg::Tick);
+    }
+
+    pub(super) fn tell(&mut self, msg: Msg) {
+        self.effects.extend(self.app.update(msg, self.now));
+    }
+
     pub(super) fn hear(&mut self, news: News) {
-        self.effects.extend(self.app.update(Msg::News(news), self.now));
+        self.tell(Msg::News(news));
     }
 
     pub(super) fn press(&mut self, press: Press) {
-        self.effects.extend(self.app.update(Msg::Key(press), self.now));
+        self.tell(Msg::Key(press));
     }
 
     pub(super) fn keys(&mut self, keys: &str) {

@@ -1,8 +1,11 @@
 //! The thread that does the work, so that keys are answered meanwhile. It tells [`News`]; when it ends without a last
 //! one, its end of the channel closes, and that is told as a failure.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 
 use crate::cleanup::shown::Proposal;
 use crate::error::{Context as _, Result};
@@ -10,11 +13,13 @@ use crate::event::Event;
 use crate::tui::app::{Job, News};
 use crate::tui::work::{Work, ask_to_stop};
 
-/// The front end's ends of the channels to it.
+/// The front end's ends of the channels to it. Let go, it stops at the next file and takes back what was written: only
+/// then the program may end.
 pub(super) struct Worker {
-    pub(super) jobs: Sender<Job>,
-    pub(super) answers: Sender<bool>,
-    pub(super) news: Receiver<News>,
+    ends: Option<(Sender<Job>, Sender<bool>)>,
+    news: Receiver<News>,
+    thread: Option<JoinHandle<()>>,
+    is_needed: Arc<AtomicBool>,
 }
 
 impl Worker {
@@ -26,17 +31,48 @@ impl Worker {
         let (jobs, todo) = channel();
         let (answers, answered) = channel();
         let (tell, news) = channel();
+        let is_needed = Arc::new(AtomicBool::new(false));
+        let mut hand = Hand { work, answered, tell, is_needed: is_needed.clone() };
         let run = move || {
-            let mut hand = Hand { work, answered, tell };
             while let Ok(job) = todo.recv() {
                 hand.work(job);
             }
         };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("work".to_owned())
             .spawn(run)
             .doing("start the thread that works")?;
-        Ok(Self { jobs, answers, news })
+        Ok(Self { ends: Some((jobs, answers)), news, thread: Some(thread), is_needed })
+    }
+
+    /// Gives it a job. One that is gone tells so by its channel.
+    pub(super) fn start_job(&self, job: Job) {
+        let _ = self.ends.as_ref().map(|(jobs, _)| jobs.send(job));
+    }
+
+    /// Answers the plan that it waits with.
+    pub(super) fn answer(&self, yes: bool) {
+        let _ = self.ends.as_ref().map(|(_, answers)| answers.send(yes));
+    }
+
+    pub(super) fn news(&self) -> &Receiver<News> {
+        &self.news
+    }
+
+    /// Waits until it leaves no disk half written and no file half made; a look is cut off as it is. What it has told
+    /// meanwhile can still be heard.
+    pub(super) fn end(&mut self) {
+        self.ends = None;
+        ask_to_stop(true);
+        let thread = self.thread.take().filter(|_| self.is_needed.load(Ordering::SeqCst));
+        // A panic of it was told already.
+        let _ = thread.map(JoinHandle::join);
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -44,6 +80,24 @@ struct Hand {
     work: Work,
     answered: Receiver<bool>,
     tell: Sender<News>,
+    /// What it does must not be cut off.
+    is_needed: Arc<AtomicBool>,
+}
+
+/// Is set while this lives.
+struct Needed(Arc<AtomicBool>);
+
+impl Needed {
+    fn new(flag: &Arc<AtomicBool>) -> Self {
+        flag.store(true, Ordering::SeqCst);
+        Self(flag.clone())
+    }
+}
+
+impl Drop for Needed {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
 }
 
 impl Hand {
@@ -52,11 +106,22 @@ impl Hand {
         let tell = self.tell.clone();
         // Nobody listening any more is no reason to stop a cure.
         let say = |news| drop(tell.send(news));
-        let mut sink = |event: Event| say(News::Event(event));
-        let answered = &self.answered;
+        let mut sink = |event: Event| {
+            #[cfg(debug_assertions)]
+            if matches!(event, Event::Written { .. }) {
+                crate::tui::fault::strike("work-writing");
+            }
+            say(News::Event(event));
+        };
+        let (answered, is_needed) = (&self.answered, self.is_needed.clone());
+        let mut needed = None;
         let mut ask = |proposal: &Proposal| {
             say(News::Asked(Box::new(proposal.clone())));
-            answered.recv().unwrap_or(false)
+            let yes = answered.recv().unwrap_or(false);
+            if yes {
+                needed = Some(Needed::new(&is_needed));
+            }
+            yes
         };
         let done = match job {
             Job::Find => self.find(),
@@ -71,17 +136,30 @@ impl Hand {
             }
             Job::Store(place) => {
                 self.work.set_store(place);
+                say(News::Store(self.work.store()));
                 Ok(())
             }
             Job::Save(report, folder) => {
-                let saved = Work::save(&report.0, &folder).map_err(|error| error.to_string());
-                say(News::Saved(saved));
+                let _needed = Needed::new(&is_needed);
+                let names =
+                    |files: Vec<PathBuf>| files.iter().map(|file| file.display().to_string()).collect();
+                let saved = Work::save(&report.0, &folder).map(names);
+                say(News::Saved(saved.map_err(|error| error.to_string())));
+                Ok(())
+            }
+            Job::Batch(policy, folder) => {
+                let _needed = Needed::new(&is_needed);
+                self.work.set_policy(policy);
+                let saved = self.work.save_batch(&folder);
+                say(News::Saved(saved.map_err(|error| error.to_string())));
                 Ok(())
             }
         };
         if let Err(error) = done {
-            drop(self.tell.send(News::Failed(error.to_string())));
+            say(News::Failed(error.to_string()));
         }
+        say(News::Free);
+        drop(needed);
     }
 
     fn find(&mut self) -> Result<()> {
@@ -92,6 +170,8 @@ impl Hand {
 
     fn look(&mut self, index: usize, path: &Path) -> Result<()> {
         drop(self.tell.send(News::Looking(index)));
+        #[cfg(debug_assertions)]
+        crate::tui::fault::strike("work");
         let tell = self.tell.clone();
         let (done, runs) = self.work.look(path, &mut |event| drop(tell.send(News::Event(event))))?;
         drop(self.tell.send(News::Looked(index, Box::new(done), runs)));

@@ -18,6 +18,7 @@ pub(super) enum Press {
     PageDown,
     Home,
     End,
+    Redraw,
 }
 
 /// What a key asks for.
@@ -31,7 +32,10 @@ pub(super) enum Action {
     Log,
     LookAgain,
     Save,
+    Batch,
     Store,
+    Theme,
+    PowerOff,
     Yes,
     Open,
     Back,
@@ -43,6 +47,7 @@ pub(super) enum Action {
     PageDown,
     First,
     Last,
+    Redraw,
 }
 
 /// One line of the list.
@@ -141,6 +146,21 @@ pub(super) const KEYS: &[Binding] = &[
         "place of record",
         "have the record of the next run go elsewhere",
     ),
+    binding(
+        Action::Batch,
+        &[Press::Char('b')],
+        "b",
+        "batch file",
+        "write deblast.toml, by which the live image repeats this clean and asks nothing",
+    ),
+    binding(
+        Action::PowerOff,
+        &[Press::Char('o')],
+        "o",
+        "power off",
+        "switch the machine off; asks first, and is there only in the live image",
+    ),
+    binding(Action::Theme, &[Press::Char('t')], "t", "", "colours, high contrast, or no colour"),
     binding(Action::Up, &[Press::Up, Press::BackTab], "Up, Shift-Tab", "", "the line above"),
     binding(Action::Down, &[Press::Down, Press::Tab], "Down, Tab", "", "the line below"),
     binding(Action::Less, &[Press::Left], "Left", "", "the choice before, of a switch"),
@@ -152,6 +172,13 @@ pub(super) const KEYS: &[Binding] = &[
         "Page Down, blank",
         "",
         "text: a page on",
+    ),
+    binding(
+        Action::Redraw,
+        &[Press::Redraw],
+        "Ctrl-L",
+        "",
+        "draw the screen anew, for a terminal that has missed a part",
     ),
     binding(Action::First, &[Press::Home], "Home", "", "to the top"),
     binding(Action::Last, &[Press::End], "End", "", "to the end"),

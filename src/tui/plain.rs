@@ -1,153 +1,36 @@
 //! The guided way as numbered questions, line by line: for screen readers, bare terminals, and serial lines that are
 //! typed on by a script. Blank answers change nothing; only `y` is yes.
 
-use std::cell::RefCell;
+mod talk;
+
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use crate::cleanup::ListedRun;
-use crate::cleanup::report::{Report, TargetReport};
-use crate::cleanup::report_text::{explain, headline, hole_words, human_size, printable, step_parts};
-use crate::cleanup::shown::{Kind, Proposal, line_of, name};
+use crate::cleanup::report_text::{explain, headline, hole_words, printable, step_parts};
 use crate::cleanup::undo::Only;
-use crate::cli::Options;
+use crate::cli::{GuidedTask, Options};
 use crate::error::Result;
-use crate::event::Event;
 use crate::finding::{CheckName, Finding, Grade};
-use crate::tui::switches::SWITCHES;
-use crate::tui::text::{check_meaning, check_title, evidence, grade_meaning, install_name, wrap};
+use crate::tui::End;
+use crate::tui::disk::{DiskView, PARTS, exit_code};
+use crate::tui::switches::{PLACES, SWITCHES, Way, ways};
+use crate::tui::text::{check_meaning, check_title, evidence, grade_meaning, install_name};
 use crate::tui::work::{Done, Work};
-
-/// Columns of a line: the terminal may be a serial one, which does not tell.
-const WIDTH: usize = 78;
-/// A line about progress now and then is enough to listen to.
-const PROGRESS_EVERY: Duration = Duration::from_secs(10);
-/// The word that gives a hibernated session up.
-const DISCARD: &str = "discard";
+use crate::volume::mount::is_stopped;
+use talk::Talk;
 
 /// Guides by questions on standard output, answered on standard input.
-pub(super) fn execute(options: &Options) -> Result<u8> {
-    let work = Work::new(options)?;
+pub(super) fn execute(options: &Options, task: &GuidedTask) -> Result<(u8, End)> {
+    let work = Work::new(options, task)?;
     let talk = Talk::new(std::io::stdin().lock(), std::io::stdout());
-    Guide { work, talk, disks: Vec::new() }.run()
+    Guide { work, talk, disks: Vec::new(), task }.run()
 }
 
-/// The two ends of the conversation. What cannot be written is not read either, so it is never taken for a yes.
-struct Talk<R, W> {
-    input: RefCell<R>,
-    output: RefCell<W>,
-    broken: RefCell<bool>,
-}
+const SWITCH_OFF: &str = "switch this machine off";
 
-impl<R: BufRead, W: Write> Talk<R, W> {
-    fn new(input: R, output: W) -> Self {
-        Self { input: RefCell::new(input), output: RefCell::new(output), broken: RefCell::new(false) }
-    }
-
-    fn say(&self, text: &str) {
-        let mut output = self.output.borrow_mut();
-        for line in wrap(text, WIDTH) {
-            if writeln!(output, "{line}").is_err() {
-                self.broken.replace(true);
-            }
-        }
-        if output.flush().is_err() {
-            self.broken.replace(true);
-        }
-    }
-
-    /// The answer without the blanks around it; none where nobody can answer any more.
-    fn ask(&self, question: &str) -> Option<String> {
-        {
-            let mut output = self.output.borrow_mut();
-            if write!(output, "\n{question} ").and_then(|()| output.flush()).is_err() {
-                self.broken.replace(true);
-            }
-        }
-        if *self.broken.borrow() {
-            return None;
-        }
-        let mut answer = String::new();
-        match self.input.borrow_mut().read_line(&mut answer) {
-            Ok(0) | Err(_) => {
-                self.broken.replace(true);
-                None
-            }
-            Ok(_) => Some(answer.trim().to_owned()),
-        }
-    }
-
-    /// Shows a plan and asks for the yes.
-    fn confirm(&self, proposal: &Proposal) -> bool {
-        self.say(match proposal.kind {
-            Kind::Clean => "\nStep 3 of 6, Plan. Nothing has been written yet.\n",
-            Kind::Undo | Kind::TakeBackFirst => {
-                "\nThe plan of what is taken back. Nothing has been written yet.\n"
-            }
-        });
-        self.say(&proposal.text());
-        if proposal.discards {
-            self.say("\nThis gives up a hibernated session: what was open and not saved in it is lost.");
-            let asked =
-                format!("Type the word {DISCARD} to carry the plan out; anything else writes nothing:");
-            return self.ask(&asked).is_some_and(|answer| answer == DISCARD);
-        }
-        let yes = self
-            .ask("Carry this plan out? Type y for yes; anything else, and Enter alone, writes nothing:")
-            .is_some_and(|answer| answer == "y");
-        if yes {
-            let step =
-                if proposal.kind == Kind::Clean { "Step 4 of 6, Clean" } else { "The disk is written" };
-            self.say(&format!("\n{step}. Do not switch this machine off until the result is told.\n"));
-        }
-        yes
-    }
-
-    /// Tells events as they come; how far something is only now and then.
-    fn teller(&self) -> impl FnMut(Event) + use<'_, R, W> {
-        let (mut last, mut has_written) = (Instant::now(), false);
-        move |event| {
-            match event {
-                Event::Written { .. } => has_written = true,
-                Event::Target { .. } if has_written => {
-                    self.say("\nStep 5 of 6, Verify: everything is read again from the device.");
-                    has_written = false;
-                }
-                _ => {}
-            }
-            if let Event::Progress { what, done, total } = event {
-                if last.elapsed() >= PROGRESS_EVERY && total > 0 {
-                    last = Instant::now();
-                    let percent = done.saturating_mul(100) / total;
-                    self.say(&format!("  {what}: {percent} % of {}", human_size(total)));
-                }
-            } else if let Event::Volume { .. } | Event::Install { .. } | Event::Found { .. } = event {
-                // Told at the end of the look, once and in order.
-            } else if let Some(line) = line_of(&event) {
-                self.say(&line);
-            }
-        }
-    }
-}
-
-/// A disk as it was seen last.
-struct Seen {
-    path: PathBuf,
-    report: Report,
-    runs: Vec<ListedRun>,
-    /// Whether the disk was written since the runs were listed.
-    stale: bool,
-}
-
-impl Seen {
-    fn target(&self) -> Option<&TargetReport> {
-        self.report.targets.first()
-    }
-
-    fn unfinished(&self) -> Option<&ListedRun> {
-        self.runs.iter().find(|run| run.unfinished && !self.stale)
-    }
+/// The verdict in a word.
+fn word(disk: &DiskView) -> String {
+    disk.report().map(|report| headline(report).word).unwrap_or_default()
 }
 
 /// Where the guide goes next.
@@ -155,7 +38,7 @@ enum Next {
     Disk(usize),
     Disks,
     Find,
-    Leave,
+    Leave(End),
 }
 
 /// What can be done with a disk.
@@ -170,23 +53,36 @@ enum Act {
     Save,
     LookAgain,
     Disks,
+    Batch,
+    SwitchOff,
 }
 
-struct Guide<R, W> {
+struct Guide<'a, R, W> {
     work: Work,
     talk: Talk<R, W>,
-    disks: Vec<Seen>,
+    disks: Vec<DiskView>,
+    task: &'a GuidedTask,
 }
 
-impl<R: BufRead, W: Write> Guide<R, W> {
-    fn run(mut self) -> Result<u8> {
+impl<R: BufRead, W: Write> Guide<'_, R, W> {
+    fn run(mut self) -> Result<(u8, End)> {
         self.talk.say(&format!(
             "Deblast {}: removes W32/Blaster from Windows disks that are not running.\nEach question is answered with a \
              number or a letter, and Enter. Nothing is written to a disk before its plan was shown and answered with y.",
             env!("CARGO_PKG_VERSION")
         ));
+        if self.task.practice {
+            self.talk.say(
+                "\nPRACTICE. The disk is a file that was made for it; nothing real is touched, and all of it is removed when \
+                 you leave.",
+            );
+        }
         let mut next = Next::Find;
         loop {
+            if is_stopped() {
+                self.talk.say("\nA signal has ended Deblast.");
+                return Ok((2, End::Stay));
+            }
             next = match next {
                 Next::Find => self.find()?,
                 Next::Disks => self.choose_disk(),
@@ -198,16 +94,9 @@ impl<R: BufRead, W: Write> Guide<R, W> {
                         Next::Disk(index)
                     }
                 },
-                Next::Leave => return Ok(self.exit_code()),
+                Next::Leave(end) => return Ok((exit_code(&self.disks), end)),
             }
         }
-    }
-
-    /// The worst of what was told last of each disk; where a run is left unfinished, or there is no disk, nothing can be
-    /// said.
-    fn exit_code(&self) -> u8 {
-        let code = |disk: &Seen| if disk.unfinished().is_some() { 2 } else { disk.report.exit_code };
-        self.disks.iter().map(code).max().unwrap_or(2)
     }
 
     fn find(&mut self) -> Result<Next> {
@@ -219,25 +108,25 @@ impl<R: BufRead, W: Write> Guide<R, W> {
         });
         self.disks.clear();
         for path in found {
-            let seen = self.look(path)?;
-            self.disks.push(seen);
+            let mut disk = DiskView::at(path);
+            self.look(&mut disk)?;
+            self.disks.push(disk);
         }
         (1..).zip(&self.disks).for_each(|(number, disk)| self.tell(number, disk));
         Ok(if self.disks.len() == 1 { Next::Disk(0) } else { Next::Disks })
     }
 
-    fn look(&mut self, path: PathBuf) -> Result<Seen> {
-        let (done, runs) = self.work.look(&path, &mut self.talk.teller())?;
+    fn look(&mut self, disk: &mut DiskView) -> Result<()> {
+        let (done, runs) = self.work.look(&disk.path, &mut self.talk.teller())?;
         self.tell_where(&done);
-        Ok(Seen { path, report: done.report, runs, stale: false })
+        disk.looked(done, runs);
+        Ok(())
     }
 
     /// One disk: its verdict, its Windows installs, and what was found that counts.
-    fn tell(&self, number: usize, disk: &Seen) {
-        let Some(target) = disk.target() else { return };
-        let model = (target.disk.model.as_deref(), target.disk.serial.as_deref());
-        let name = name(&disk.path, target.size, model.0, model.1);
-        let head = headline(&disk.report);
+    fn tell(&self, number: usize, disk: &DiskView) {
+        let Some((report, target)) = disk.report().zip(disk.target()) else { return };
+        let (name, head) = (disk.name(), headline(report));
         let mut text = format!(
             "\nDisk {number}: {name}\n  {}: {} - {}\n",
             head.label,
@@ -267,10 +156,28 @@ impl<R: BufRead, W: Write> Guide<R, W> {
                 ));
             }
         }
+        let problems =
+            target.installs.iter().flat_map(|install| install.problems.iter().chain(&install.volume.state));
+        self.ways_here(&mut text, problems.chain(&target.note).map(String::as_str));
+        if disk.may_lift_protection() {
+            text.push_str("  The patch is in: undo takes the protection alone back.\n");
+        }
         if let Some(run) = disk.unfinished() {
             text.push_str(&format!("  The run {} on this disk was cut. Take it back first.\n", run.id));
         }
         self.talk.say(&text);
+    }
+
+    /// What can be decided in the list below about obstacles that these words tell of.
+    fn ways_here<'w>(&self, text: &mut String, words: impl IntoIterator<Item = &'w str>) {
+        for way in ways(words) {
+            text.push_str(&match way {
+                Way::Store => format!("  Here: another place for the record: {PLACES}.\n"),
+                Way::Switch(switch) => {
+                    format!("  Here: decide how a clean is done, and there: {}.\n", switch.name)
+                }
+            });
+        }
     }
 
     fn tell_where(&self, done: &Done) {
@@ -305,13 +212,15 @@ impl<R: BufRead, W: Write> Guide<R, W> {
         let mut items: Vec<String> = self
             .disks
             .iter()
-            .map(|disk| format!("{}: {}", disk.path.display(), headline(&disk.report).word))
+            .map(|disk| format!("{}: {}", printable(&disk.path.display().to_string()), word(disk)))
             .collect();
         items.push("look again which disks are attached".to_owned());
+        items.extend(self.task.live.then(|| SWITCH_OFF.to_owned()));
         match self.choose("Which disk?", &items, "leave") {
             Some(index) if index < self.disks.len() => Next::Disk(index),
-            Some(_) => Next::Find,
-            None => Next::Leave,
+            Some(index) if index == self.disks.len() => Next::Find,
+            Some(_) => self.switch_off().unwrap_or(Next::Disks),
+            None => Next::Leave(End::Stay),
         }
     }
 
@@ -336,11 +245,19 @@ impl<R: BufRead, W: Write> Guide<R, W> {
             1 => (Act::Disks, "look again which disks are attached".to_owned()),
             _ => (Act::Disks, "another disk".to_owned()),
         });
-        let head = headline(&disk.report);
-        let heading = format!("{}: {}. What next?", printable(&disk.path.display().to_string()), head.word);
+        if !self.task.practice {
+            acts.push((
+                Act::Batch,
+                "write deblast.toml, which repeats this clean and asks nothing".to_owned(),
+            ));
+        }
+        acts.extend(self.task.live.then(|| (Act::SwitchOff, SWITCH_OFF.to_owned())));
+        let practice = if self.task.practice { "PRACTICE: " } else { "" };
+        let path = printable(&disk.path.display().to_string());
+        let heading = format!("{practice}{path}: {}. What next?", word(disk));
         let items: Vec<String> = acts.iter().map(|(_, words)| words.clone()).collect();
         let Some(act) = self.choose(&heading, &items, "leave").and_then(|at| acts.get(at)) else {
-            return Ok(Next::Leave);
+            return Ok(Next::Leave(End::Stay));
         };
         match act.0 {
             Act::TakeBack => self.take_back(index)?,
@@ -353,12 +270,22 @@ impl<R: BufRead, W: Write> Guide<R, W> {
             Act::LookAgain => self.look_again(index)?,
             Act::Disks if self.disks.len() == 1 => return Ok(Next::Find),
             Act::Disks => return Ok(Next::Disks),
+            Act::Batch => self.save_batch(),
+            Act::SwitchOff => return Ok(self.switch_off().unwrap_or(Next::Disk(index))),
         }
         Ok(Next::Disk(index))
     }
 
+    /// Asks once; only `y` is yes.
+    fn switch_off(&self) -> Option<Next> {
+        let yes = self
+            .talk
+            .ask("Switch this machine off? Type y for yes; anything else, and Enter alone, does not:");
+        (yes? == "y").then_some(Next::Leave(End::PowerOff))
+    }
+
     fn details(&self, index: usize) {
-        let Some(target) = self.disks.get(index).and_then(Seen::target) else { return };
+        let Some(target) = self.disks.get(index).and_then(DiskView::target) else { return };
         let mut text = String::new();
         let mut explained: Vec<CheckName> = Vec::new();
         for install in &target.installs {
@@ -398,7 +325,7 @@ impl<R: BufRead, W: Write> Guide<R, W> {
     }
 
     fn take_back(&mut self, index: usize) -> Result<()> {
-        let run = self.disks.get(index).and_then(Seen::unfinished).map(|run| run.id.clone());
+        let run = self.disks.get(index).and_then(DiskView::unfinished).map(|run| run.id.clone());
         match run {
             Some(id) => self.undo_run(index, &id, Only::All),
             None => Ok(()),
@@ -410,32 +337,30 @@ impl<R: BufRead, W: Write> Guide<R, W> {
             self.look_again(index)?;
         }
         let Some(disk) = self.disks.get(index) else { return Ok(()) };
-        let runs: Vec<ListedRun> = disk.runs.iter().filter(|run| run.undo_of.is_none()).cloned().collect();
+        let runs = disk.offered_runs();
         if runs.is_empty() {
             let store = printable(&self.work.store());
             self.talk
                 .say(&format!("\nNo run of the store {store} belongs to this disk: nothing can be undone."));
             return Ok(());
         }
-        let items: Vec<String> = runs.iter().map(ListedRun::to_string).collect();
+        let items: Vec<String> = runs.iter().map(ToString::to_string).collect();
         let Some(run) = self
             .choose("Which run is taken back? The newest is first.", &items, "back")
             .and_then(|at| runs.get(at))
         else {
             return Ok(());
         };
-        let parts = [
-            "the protection alone (DCOM, packet filter): the usual step once the patch is in",
-            "all of it: the worm and what starts it come back",
-            "the bytes of the files alone",
-        ];
-        let only = match self.choose("What of it?", &parts.map(str::to_owned), "back") {
-            Some(0) => Only::Protection,
-            Some(1) => Only::All,
-            Some(2) => Only::Files,
-            _ => return Ok(()),
-        };
-        self.undo_run(index, &run.id.clone(), only)
+        let id = run.id.clone();
+        // Half of it is no state to leave a disk in: there is nothing to choose.
+        if run.unfinished {
+            return self.undo_run(index, &id, Only::All);
+        }
+        let parts = PARTS.map(|(_, word, consequence)| format!("{word}: {consequence}"));
+        match self.choose("What of it?", &parts, "back").and_then(|at| PARTS.get(at)) {
+            Some((only, _, _)) => self.undo_run(index, &id, *only),
+            None => Ok(()),
+        }
     }
 
     fn undo_run(&mut self, index: usize, id: &str, only: Only) -> Result<()> {
@@ -464,6 +389,7 @@ impl<R: BufRead, W: Write> Guide<R, W> {
         if let Some(now) = &head.now {
             text.push_str(&format!("The disk now: {}\n", printable(now)));
         }
+        self.ways_here(&mut text, done.report.reasons.iter().map(String::as_str));
         let target = done.report.targets.first();
         for remark in target.iter().flat_map(|target| target.note.iter().chain(&target.remarks)) {
             text.push_str(&format!("  {}\n", printable(remark)));
@@ -487,8 +413,7 @@ impl<R: BufRead, W: Write> Guide<R, W> {
         self.talk.say(&text);
         self.tell_where(&done);
         if let Some(disk) = self.disks.get_mut(index) {
-            disk.report = done.report;
-            disk.stale = true;
+            disk.treated(done);
         }
     }
 
@@ -527,9 +452,7 @@ impl<R: BufRead, W: Write> Guide<R, W> {
     }
 
     fn move_store(&mut self) {
-        self.talk.say(
-            "\nThe record of a run is what undo needs: a stick or another disk, never the disk that is cleaned.",
-        );
+        self.talk.say(&format!("\nUndo needs the record: {PLACES}."));
         match self.talk.ask("The folder for it, or Enter to leave it as it is:") {
             Some(place) if !place.is_empty() => {
                 self.work.set_store(PathBuf::from(place));
@@ -541,28 +464,57 @@ impl<R: BufRead, W: Write> Guide<R, W> {
     }
 
     fn save(&self, index: usize) {
-        let Some(disk) = self.disks.get(index) else { return };
-        match self
-            .talk
-            .ask("The folder for the report, never on the disk that is cleaned; or Enter to save none:")
-        {
-            Some(folder) if !folder.is_empty() => match Work::save(&disk.report, Path::new(&folder)) {
-                Ok(files) => {
-                    files.iter().for_each(|file| self.talk.say(&format!("report: {}", file.display())))
-                }
-                Err(error) => self.talk.say(&format!("Not saved: {}", printable(&error.to_string()))),
-            },
-            _ => self.talk.say("Nothing was saved."),
+        let Some(report) = self.disks.get(index).and_then(DiskView::report) else { return };
+        let reports = self.task.medium.as_ref().map(|medium| medium.join("reports"));
+        let asked = "The folder for the report, never on the disk that is cleaned";
+        let Some(folder) = self.folder(asked, reports.as_deref()) else { return };
+        match Work::save(report, &folder) {
+            Ok(files) => files.iter().for_each(|file| self.talk.say(&format!("report: {}", file.display()))),
+            Err(error) => self.talk.say(&format!("Not saved: {}", printable(&error.to_string()))),
+        }
+    }
+
+    fn save_batch(&self) {
+        self.talk.say(
+            "\ndeblast.toml repeats a clean as decided, on every disk that is found, without a plan or a question, and \
+             switches off. The live image does what it says where it lies on the DEBLAST medium.",
+        );
+        let medium = self.task.medium.as_deref();
+        let Some(folder) = self.folder("The folder for it", medium) else { return };
+        match self.work.save_batch(&folder) {
+            Ok(words) => {
+                words.iter().for_each(|words| self.talk.say(&format!("saved: {}", printable(words))))
+            }
+            Err(error) => self.talk.say(&format!("Not saved: {}", printable(&error.to_string()))),
+        }
+    }
+
+    /// A folder that is typed, or the usual one by Enter where there is one. None: nothing is to be saved.
+    fn folder(&self, what: &str, usual: Option<&Path>) -> Option<PathBuf> {
+        let (enter, none) = match usual {
+            Some(folder) => (format!("Enter for {}", printable(&folder.display().to_string())), "n"),
+            None => ("Enter".to_owned(), ""),
+        };
+        let otherwise = if usual.is_some() { ", n for none" } else { " for none" };
+        let answer = self.talk.ask(&format!("{what}; {enter}{otherwise}:"))?;
+        match answer.as_str() {
+            _ if answer == none => {
+                self.talk.say("Nothing was saved.");
+                None
+            }
+            "" => usual.map(Path::to_owned),
+            typed => Some(PathBuf::from(typed)),
         }
     }
 
     fn look_again(&mut self, index: usize) -> Result<()> {
         let Some(path) = self.disks.get(index).map(|disk| disk.path.clone()) else { return Ok(()) };
         self.talk.say("\nStep 2 of 6, Inspect. This only reads: no byte of a disk is written.");
-        let seen = self.look(path)?;
-        self.tell(index + 1, &seen);
-        if let Some(disk) = self.disks.get_mut(index) {
-            *disk = seen;
+        let mut disk = DiskView::at(path);
+        self.look(&mut disk)?;
+        self.tell(index + 1, &disk);
+        if let Some(seen) = self.disks.get_mut(index) {
+            *seen = disk;
         }
         Ok(())
     }

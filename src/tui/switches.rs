@@ -16,6 +16,8 @@ pub(super) struct Choice {
 pub(super) struct Switch {
     /// What it is about.
     pub(super) name: &'static str,
+    /// The option of the command line that decides it.
+    pub(super) option: &'static str,
     /// The choices, the default first.
     pub(super) choices: &'static [Choice],
     /// Which of them a policy has.
@@ -29,140 +31,103 @@ impl Switch {
     }
 }
 
+/// One over a field of the policy: its choices, the default first, each with its word and what comes of it.
+macro_rules! switch {
+    ($name:literal, $option:literal, $field:ident { $($value:expr => $word:literal: $consequence:literal),+ $(,)? }) => {
+        Switch {
+            name: $name,
+            option: $option,
+            choices: &[$(
+                Choice { word: $word, consequence: $consequence, set: |policy| policy.$field = $value }
+            ),+],
+            get: |policy| [$($value),+].iter().position(|value| *value == policy.$field).unwrap_or(0),
+        }
+    };
+}
+
 /// All switches, in the order in which they are shown.
 pub(super) const SWITCHES: &[Switch] = &[
-    Switch {
-        name: "DCOM",
-        choices: &[
-            Choice {
-                word: "auto",
-                consequence: "disabled unless the patch is known to be in; that shuts the worm's way in",
-                set: |policy| policy.dcom = Dcom::Auto,
-            },
-            Choice {
-                word: "disable",
-                consequence: "disabled in any case; programs that need DCOM over the network fail until it is lifted",
-                set: |policy| policy.dcom = Dcom::Disable,
-            },
-            Choice {
-                word: "leave",
-                consequence: "left as it is; where the patch is missing the machine stays open to the worm",
-                set: |policy| policy.dcom = Dcom::Leave,
-            },
-        ],
-        get: |policy| policy.dcom as usize,
-    },
-    Switch {
-        name: "Packet filter",
-        choices: &[
-            Choice {
-                word: "auto",
-                consequence: "on only for a workstation that is open and does not act on the DCOM value",
-                set: |policy| policy.packet_filter = PacketFilter::Auto,
-            },
-            Choice {
-                word: "on",
-                consequence: "on: no service of the machine can be reached over the network until it is lifted",
-                set: |policy| policy.packet_filter = PacketFilter::On,
-            },
-            Choice {
-                word: "off",
-                consequence: "never switched on; one that is on stays on",
-                set: |policy| policy.packet_filter = PacketFilter::Off,
-            },
-        ],
-        get: |policy| policy.packet_filter as usize,
-    },
-    Switch {
-        name: "Suspects",
-        choices: &[
-            Choice {
-                word: "leave",
-                consequence: "files and values that only look like a worm's are reported and left",
-                set: |policy| policy.suspects = Suspects::Leave,
-            },
-            Choice {
-                word: "quarantine",
-                consequence: "they are treated like the worm; a harmless file of the same name would go too",
-                set: |policy| policy.suspects = Suspects::Quarantine,
-            },
-        ],
-        get: |policy| policy.suspects as usize,
-    },
-    Switch {
-        name: "Welchia",
-        choices: &[
-            Choice {
-                word: "report",
-                consequence: "W32/Welchia (Nachi) is reported and left",
-                set: |policy| policy.companions = false,
-            },
-            Choice {
-                word: "cure",
-                consequence: "W32/Welchia (Nachi) is cured too",
-                set: |policy| policy.companions = true,
-            },
-        ],
-        get: |policy| usize::from(policy.companions),
-    },
-    Switch {
-        name: "Restore points",
-        choices: &[
-            Choice {
-                word: "report",
-                consequence: "copies in System Restore are reported; a restore would bring them back",
-                set: |policy| policy.restore_points = RestorePoints::Report,
-            },
-            Choice {
-                word: "quarantine",
-                consequence: "copies in System Restore are treated like the worm; those restore points may fail",
-                set: |policy| policy.restore_points = RestorePoints::Quarantine,
-            },
-        ],
-        get: |policy| policy.restore_points as usize,
-    },
-    Switch {
-        name: "Worm's name",
-        choices: &[
-            Choice {
-                word: "at boot",
-                consequence: "the file is made inert now; Windows deletes its name at its next start",
-                set: |policy| policy.remove = Remove::AtBoot,
-            },
-            Choice {
-                word: "now",
-                consequence: "the name is removed now, the volume mounted for it; undo cannot bring the name back",
-                set: |policy| policy.remove = Remove::Now,
-            },
-            Choice {
-                word: "never",
-                consequence: "the inert file stays under its name",
-                set: |policy| policy.remove = Remove::Never,
-            },
-        ],
-        get: |policy| policy.remove as usize,
-    },
-    Switch {
-        name: "Hibernation",
-        choices: &[
-            Choice {
-                word: "refuse",
-                consequence: "nothing is written to the disk of a hibernated Windows",
-                set: |policy| policy.hibernation = Hibernation::Refuse,
-            },
-            Choice {
-                word: "discard",
-                consequence: "the hibernated session is given up, and what was not saved in it is LOST",
-                set: |policy| policy.hibernation = Hibernation::Discard,
-            },
-        ],
-        get: |policy| policy.hibernation as usize,
-    },
+    switch!("DCOM", "--dcom", dcom {
+        Dcom::Auto => "auto": "disabled unless the patch is known to be in; that shuts the worm's way in",
+        Dcom::Disable => "disable":
+            "disabled in any case; programs that need DCOM over the network fail until it is lifted",
+        Dcom::Leave => "leave": "left as it is; where the patch is missing the machine stays open to the worm",
+    }),
+    switch!("Packet filter", "--packet-filter", packet_filter {
+        PacketFilter::Auto => "auto": "on only for a workstation that is open and does not act on the DCOM value",
+        PacketFilter::On => "on":
+            "on: no service of the machine can be reached over the network until it is lifted",
+        PacketFilter::Off => "off": "never switched on; one that is on stays on",
+    }),
+    switch!("Suspects", "--suspects", suspects {
+        Suspects::Leave => "leave": "files and values that only look like a worm's are reported and left",
+        Suspects::Quarantine => "quarantine":
+            "they are treated like the worm; a harmless file of the same name would go too",
+    }),
+    switch!("Welchia", "--companions", companions {
+        false => "report": "W32/Welchia (Nachi) is reported and left",
+        true => "cure": "W32/Welchia (Nachi) is cured too",
+    }),
+    switch!("Restore points", "--restore-points", restore_points {
+        RestorePoints::Report => "report":
+            "copies in System Restore are reported; a restore would bring them back",
+        RestorePoints::Quarantine => "quarantine":
+            "copies in System Restore are treated like the worm; those restore points may fail",
+    }),
+    switch!("Worm's name", "--remove", remove {
+        Remove::AtBoot => "at boot": "the file is made inert now; Windows deletes its name at its next start",
+        Remove::Now => "now":
+            "the name is removed now, the volume mounted for it; undo cannot bring the name back",
+        Remove::Never => "never": "the inert file stays under its name",
+    }),
+    switch!("Hibernation", "--hibernation", hibernation {
+        Hibernation::Refuse => "refuse": "nothing is written to the disk of a hibernated Windows",
+        Hibernation::Discard => "discard":
+            "the hibernated session is given up, and what was not saved in it is LOST",
+    }),
 ];
+
+/// What the technician can decide here about an obstacle whose words name an option of the command line.
+#[derive(Clone, Copy)]
+pub(super) enum Way {
+    /// One of the switches.
+    Switch(&'static Switch),
+    /// Where the record goes.
+    Store,
+}
+
+/// The ways that these words name, each once.
+pub(super) fn ways<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<Way> {
+    let words: Vec<&str> = words.into_iter().collect();
+    let is_named = |option: &str| words.iter().any(|words| words.contains(option));
+    // What is wrong with a place for records is not always told with the option.
+    let is_store = is_named("--store") || is_named("the store");
+    let switches = SWITCHES.iter().filter(|switch| is_named(switch.option)).map(Way::Switch);
+    is_store.then_some(Way::Store).into_iter().chain(switches).collect()
+}
+
+/// What a place for records may be.
+pub(super) const PLACES: &str = "a folder on a stick or on another disk, never on the disk that is cleaned; or the word disk: then it is a folder on the \
+     Windows disk's own volume";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_obstacle_is_told_with_the_ways_around_it() {
+        let found = |words: &str| -> Vec<&str> {
+            let name = |way: Way| match way {
+                Way::Switch(switch) => switch.name,
+                Way::Store => "store",
+            };
+            ways([words]).into_iter().map(name).collect()
+        };
+        assert_eq!(found("give its session up with --hibernation discard"), ["Hibernation"]);
+        assert_eq!(found("cannot use the store (/x): is the stick mounted?"), ["store"]);
+        assert_eq!(found("on FAT, --remove now does not go with --store disk"), ["store", "Worm's name"]);
+        assert_eq!(found("the volume is encrypted by BitLocker"), [""; 0]);
+    }
 
     #[test]
     fn each_choice_is_the_one_it_sets_and_the_first_is_the_default() {

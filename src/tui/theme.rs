@@ -17,30 +17,78 @@ pub(super) enum Tone {
     Dim,
 }
 
+/// Which colours are used. All tell the same words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Palette {
+    /// The terminal's own background, and colours on it.
+    Colour,
+    /// Bright on black, and what is grave the other way round.
+    HighContrast,
+    /// The terminal's own foreground, bold or not.
+    Mono,
+}
+
 /// What the terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Theme {
     /// Box drawing and the like.
     pub(super) unicode: bool,
-    /// Colours.
-    pub(super) colour: bool,
+    /// A screen on which the plain colours are dark on black: the Linux console's.
+    pub(super) dark: bool,
+    pub(super) palette: Palette,
 }
 
 impl Theme {
-    pub(super) fn style(self, tone: Tone) -> Style {
-        let style = Style::new();
-        let bold = style.add_modifier(Modifier::BOLD);
-        match (tone, self.colour) {
-            (Tone::Plain, _) | (Tone::Dim, false) => style,
-            (Tone::Strong, _) | (_, false) => bold,
-            (Tone::Good, true) => bold.fg(Color::Green),
-            (Tone::Caution, true) => bold.fg(Color::Yellow),
-            (Tone::Bad, true) => bold.fg(Color::Red),
-            (Tone::Dim, true) => style.fg(Color::Cyan),
+    /// The next palette.
+    pub(super) fn next(self) -> Self {
+        let palette = match self.palette {
+            Palette::Colour => Palette::HighContrast,
+            Palette::HighContrast => Palette::Mono,
+            Palette::Mono => Palette::Colour,
+        };
+        Self { palette, ..self }
+    }
+
+    /// What the whole terminal is wiped with.
+    pub(super) fn ground(self) -> Style {
+        match self.palette {
+            Palette::HighContrast => Style::new().fg(Color::White).bg(Color::Black),
+            Palette::Colour | Palette::Mono => Style::new(),
         }
     }
 
+    pub(super) fn style(self, tone: Tone) -> Style {
+        let style = self.ground();
+        let bold = style.add_modifier(Modifier::BOLD);
+        match self.palette {
+            Palette::Mono => match tone {
+                Tone::Plain | Tone::Dim => style,
+                Tone::Strong | Tone::Good | Tone::Caution | Tone::Bad => bold,
+            },
+            Palette::Colour => match tone {
+                Tone::Plain => style,
+                Tone::Strong => bold,
+                // Bold does not make them brighter there: the console takes the brightness of the colour for both.
+                Tone::Good => bold.fg(if self.dark { Color::LightGreen } else { Color::Green }),
+                Tone::Caution => bold.fg(if self.dark { Color::LightYellow } else { Color::Yellow }),
+                Tone::Bad => bold.fg(if self.dark { Color::LightRed } else { Color::Red }),
+                Tone::Dim => style.fg(Color::Cyan),
+            },
+            Palette::HighContrast => match tone {
+                Tone::Plain | Tone::Dim => style,
+                Tone::Strong | Tone::Good => bold,
+                Tone::Caution => bold.fg(Color::LightYellow),
+                Tone::Bad => bold.add_modifier(Modifier::REVERSED),
+            },
+        }
+    }
+
+    /// The line of a list that is chosen. One that stands out already does so underlined.
     pub(super) fn chosen(self) -> Style {
+        if self.dark && self.palette == Palette::Colour {
+            // A bright colour the other way round is dark on dark there.
+            return Style::new().fg(Color::Black).bg(Color::Gray).remove_modifier(Modifier::BOLD);
+        }
         Style::new().add_modifier(Modifier::REVERSED)
     }
 

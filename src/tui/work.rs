@@ -15,13 +15,14 @@ use crate::cleanup::undo::Only;
 use crate::cleanup::{
     Decide, KeptRun, ListedRun, Question, Settings, Treated, Which, clean, keep_report, look, run_on, undo,
 };
-use crate::cli::{Options, Task};
+use crate::cli::configuration::Wishes;
+use crate::cli::{GuidedTask, Options, Task, store_at};
 use crate::error::Result;
 use crate::event::{Event, Sink};
 use crate::finding::Outcome;
 use crate::policy::Policy;
-use crate::store::Store;
 use crate::threat::Signatures;
+use crate::volume::mount::{hold_signals, is_stopped};
 
 /// Whether the run under way is asked to stop before the next file.
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -30,6 +31,10 @@ static STOP: AtomicBool = AtomicBool::new(false);
 pub(super) fn ask_to_stop(stop: bool) {
     STOP.store(stop, Ordering::SeqCst);
 }
+
+/// What every report of practice says.
+const PRACTICE: &str =
+    "this was practice: the disk is a file that was made for it, and nothing real was touched";
 
 /// Answers a proposal: true is yes.
 pub(super) type Answer<'a> = &'a mut dyn FnMut(&Proposal) -> bool;
@@ -41,6 +46,10 @@ type Treat<'a> = dyn FnMut(&Patient, &Settings, Decide<'_>, Sink<'_>) -> Result<
 pub(super) struct Work {
     options: Options,
     settings: Settings,
+    /// On the practice disk.
+    is_practice: bool,
+    /// Where the live image's writable medium is mounted.
+    medium: Option<PathBuf>,
 }
 
 /// What became of a job, and where that is written down.
@@ -71,7 +80,7 @@ impl Work {
     ///
     /// # Errors
     /// A signature file or the folder for reports cannot be used.
-    pub(super) fn new(options: &Options) -> Result<Self> {
+    pub(super) fn new(options: &Options, task: &GuidedTask) -> Result<Self> {
         let mut signatures = Signatures::builtin()?;
         for file in &options.signatures {
             signatures.add_file(file)?;
@@ -90,9 +99,9 @@ impl Work {
             dry_run: false,
             options: serde_json::Value::Null,
             clock: Timestamp::now,
-            stop: || STOP.load(Ordering::SeqCst),
+            stop: || STOP.load(Ordering::SeqCst) || is_stopped(),
         };
-        Ok(Self { options, settings })
+        Ok(Self { options, settings, is_practice: task.practice, medium: task.medium.clone() })
     }
 
     /// The disks to look at: those that were named, else every attached one that this machine does not use.
@@ -125,7 +134,7 @@ impl Work {
 
     /// Has records go elsewhere.
     pub(super) fn set_store(&mut self, place: PathBuf) {
-        self.settings.store = Store::at(place);
+        self.settings.store = store_at(place);
         self.settings.store_named = true;
         self.options.store = self.settings.store.clone();
         self.options.store_named = true;
@@ -183,6 +192,22 @@ impl Work {
         Ok(files.paths().map(Path::to_owned).collect())
     }
 
+    /// Writes a `deblast.toml` that repeats a clean as it is decided now; in words what became of it.
+    ///
+    /// # Errors
+    /// It cannot be written there.
+    pub(super) fn save_batch(&self, folder: &Path) -> Result<Vec<String>> {
+        let typed = self.options.as_batch(self.medium.as_deref());
+        let (path, kept) = Wishes::batch(&typed)?.save(folder)?;
+        let mut words = vec![path.display().to_string()];
+        words.extend(kept.map(|kept| format!("the one that was there is now {}", kept.display())));
+        words.push(format!(
+            "it runs `deblast {}` on every disk, asks nothing, and switches off",
+            typed.join(" ")
+        ));
+        Ok(words)
+    }
+
     /// Does one thing to one disk: with its questions put as proposals, its landmarks told, and its report kept.
     fn job(
         &mut self,
@@ -192,10 +217,12 @@ impl Work {
         sink: Sink<'_>,
         treat: &mut Treat<'_>,
     ) -> Result<Done> {
-        // Made before a disk is touched.
-        let files =
-            self.options.report_dir.as_deref().map(|folder| ReportFiles::create(folder, Timestamp::now()));
-        let files = files.transpose()?;
+        let folder = self.options.report_dir.as_deref();
+        let make = || folder.map(|folder| ReportFiles::create(folder, Timestamp::now())).transpose();
+        let mut files = None;
+        // What is being written is taken back before a signal is obeyed.
+        let mut held = None;
+        let mut obstacle = None;
         let landmarks = RefCell::new(Landmarks::open(self.options.landmarks.as_deref())?);
         let mut sink = |event: Event| {
             landmarks.borrow_mut().note(&event);
@@ -203,14 +230,23 @@ impl Work {
         };
         let is_undo = matches!(task, Task::Undo { .. });
         self.settings.options = self.options.job(task).for_report();
-        let (settings, mut answered) = (&self.settings, Answered::default());
+        let (settings, is_practice) = (&self.settings, self.is_practice);
+        let mut answered = Answered::default();
         let machine = Machine::of_firmware();
         let (report, runs) = run_on(&[target.to_owned()], settings, machine, &mut |patient| {
             let disk = name_of(patient);
             let mut decide = |question: &Question<'_>| {
                 let proposal = Proposal::of(&disk, question);
                 landmarks.borrow_mut().asking();
-                let yes = answer(&proposal);
+                let mut yes = answer(&proposal);
+                // Made before a disk is touched; a look, and a plan that is declined, leave none behind half made.
+                if yes && held.is_none() {
+                    let ready = make().and_then(|made| Ok((made, hold_signals()?)));
+                    match ready {
+                        Ok((made, hold)) => (files, held) = (made, Some(hold)),
+                        Err(error) => (yes, obstacle) = (false, Some(error)),
+                    }
+                }
                 answered.yes |= yes;
                 answered.no |= !yes;
                 answered.warning = proposal.warning.filter(|_| yes);
@@ -218,13 +254,21 @@ impl Work {
             };
             let mut treated = treat(patient, settings, &mut decide, &mut sink)?;
             treated.target.remarks.extend(answered.warning.filter(|_| is_undo).map(str::to_owned));
+            treated.target.remarks.extend(is_practice.then(|| PRACTICE.to_owned()));
             Ok(treated)
         })?;
         landmarks.borrow_mut().verdicts(&report);
+        if let Some(error) = obstacle {
+            return Err(error);
+        }
         let wrote = answered.yes
             || !runs.is_empty()
             || report.changes.iter().any(|change| change.outcome != Outcome::Planned);
-        Ok(keep(report, &runs, files, answered.no && !wrote))
+        let declined = answered.no && !wrote;
+        if files.is_none() && !declined {
+            files = make()?;
+        }
+        Ok(keep(report, &runs, files, declined))
     }
 }
 
@@ -238,13 +282,9 @@ fn keep(report: Report, runs: &[KeptRun], files: Option<ReportFiles>, declined: 
         declined,
     };
     done.troubles.extend(keep_report(&done.report, runs).err().map(|error| error.to_string()));
-    match files {
-        Some(files) if declined => files.discard(),
-        Some(mut files) => {
-            done.troubles.extend(files.write(&done.report).err().map(|error| error.to_string()));
-            done.files = files.paths().map(Path::to_owned).collect();
-        }
-        None => {}
+    if let Some(mut files) = files {
+        done.troubles.extend(files.write(&done.report).err().map(|error| error.to_string()));
+        done.files = files.paths().map(Path::to_owned).collect();
     }
     done
 }

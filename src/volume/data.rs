@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use super::bytes::{len_of, len64, u16_at, u32_at, u64_at};
 use super::compressed::Units;
 use super::mft::Mft;
-use super::recognise::Geometry;
 use super::record::{Attribute, Body, ClusterRun, Record, data_flag, kind, reference};
 use super::{Extents, Run};
 use crate::error::{Error, Result};
@@ -151,10 +150,11 @@ impl Content {
     }
 
     /// Refuses runs that do not tile the file from its first byte to its last, and so many that they cannot all be the file's:
-    /// what is read of a file, and held in memory, is so bounded by the volume.
-    fn check(&self, geometry: &Geometry) -> Result<()> {
+    /// what is read of a file, and held in memory, is so bounded by the volume, and where its boot sector lies by the device.
+    fn check(&self, mft: &Mft) -> Result<()> {
         let doing = "put the data runs together";
-        let cluster = geometry.cluster;
+        let cluster = mft.geometry.cluster;
+        let there = mft.geometry.size.min(mft.device.size());
         let (mut vcn, mut on_disk, mut holes) = (0, 0_u64, 0_u64);
         for run in &self.runs {
             if run.vcn != vcn {
@@ -166,12 +166,12 @@ impl Content {
             *sum = sum.saturating_add(run.count.saturating_mul(cluster));
         }
         let held = vcn.saturating_mul(cluster);
-        if on_disk > geometry.size.next_multiple_of(cluster) {
-            let why = format!("runs for {on_disk} bytes, where the volume has {}", geometry.size);
+        if on_disk > there.next_multiple_of(cluster) {
+            let why = format!("runs for {on_disk} bytes, where the volume has {there}");
             return Err(Error::refused(doing, why));
         }
-        if self.size > on_disk && holes > HOLES.max(geometry.size) {
-            let why = format!("its holes are {holes} bytes, where the volume has {}", geometry.size);
+        if self.size > on_disk && holes > HOLES.max(there) {
+            let why = format!("its holes are {holes} bytes, where the volume has {there}");
             return Err(Error::refused(doing, why));
         }
         if held < self.size || self.initialised > self.size {
@@ -216,7 +216,7 @@ impl Content {
     /// The runs without the holes, as places; `allocated` is how many bytes they must be.
     fn places(&self, mft: &Mft, allocated: u64) -> Result<Vec<Run>> {
         let cluster = mft.geometry.cluster;
-        self.check(&mft.geometry)?;
+        self.check(mft)?;
         let mut runs: Vec<Run> = Vec::new();
         let mut held = 0;
         for (lcn, count) in self.runs.iter().filter_map(|run| Some((run.lcn?, run.count))) {
@@ -242,7 +242,7 @@ impl Content {
         }
         // A size is only believed, and memory taken for it, where the runs bear it out.
         if self.resident.is_none() {
-            self.check(&mft.geometry)?;
+            self.check(mft)?;
         }
         let mut all = memory::buffer("read the data", self.size)?;
         self.read_pieces(mft, &mut |piece| {
@@ -262,7 +262,7 @@ impl Content {
             return Err(error.hint(DECRYPT));
         }
         let cluster = mft.geometry.cluster;
-        self.check(&mft.geometry)?;
+        self.check(mft)?;
         if self.flags & data_flag::COMPRESSED != 0 {
             return self.read_compressed(mft, take);
         }

@@ -77,7 +77,12 @@ impl Mft {
         for run in more {
             mft.push_run(run.vcn, run.lcn, run.count, place)?;
         }
-        let held: u64 = mft.extents.runs.iter().map(|run| run.length).sum();
+        let held = mft.extents.runs.iter().fold(0_u64, |sum, run| sum.saturating_add(run.length));
+        // Runs may overlap, and a boot sector may lie: what is walked is bounded by what is there.
+        if held > mft.device.size().next_multiple_of(geometry.cluster) {
+            let expected = format!("an MFT inside the {} bytes that there are", mft.device.size());
+            return Err(Error::mismatch("find the MFT", place, expected, format!("runs for {held} bytes")));
+        }
         if held < mft.extents.initialised {
             let expected = format!("data runs for {} bytes of the MFT", mft.extents.initialised);
             return Err(Error::mismatch("find the MFT", place, expected, format!("runs for {held} bytes")));

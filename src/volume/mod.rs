@@ -56,6 +56,13 @@ pub(crate) use recognise::recognise_sector;
 pub use recognise::{FatKind, Recognised, recognise};
 pub use record::{Name, Namespace};
 
+/// Decodes one compression unit of NTFS (LZNT1) into `out`; false where it is damaged. For the tests of bad input, which
+/// reach it through no volume.
+#[doc(hidden)]
+pub fn decode_lznt1(input: &[u8], out: &mut [u8]) -> bool {
+    lznt1::decode(input, out).is_ok()
+}
+
 /// Unit of all writing, in bytes. Devices with larger sectors are written through the kernel's cache.
 pub const SECTOR: u64 = 512;
 

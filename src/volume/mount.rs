@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::mount::{UnmountFlags, unmount};
 
-use super::signals::{HeldSignals, is_stopped};
+pub use super::signals::{HeldSignals, hold_signals, is_stopped};
 use super::{Roots, in_use::names_in, private};
 use crate::error::{Context, Error, Result};
 use crate::path::WinPath;
@@ -364,14 +364,20 @@ impl Mounted {
         if lines.is_empty() { "it ended without a word".to_owned() } else { lines.join("; ") }
     }
 
-    /// A path of the volume, as the kernel has it now.
+    /// A path of the volume, as the kernel has it now. Nothing in it is a link: those of the patient's may lead out of the
+    /// volume, onto this machine's own disk. What is not there yet leads nowhere.
     fn path(&self, path: &WinPath) -> Result<PathBuf> {
+        const DOING: &str = "find the file";
         let mut found = self.folder.point();
         for part in path.parts() {
             if part.contains('/') || matches!(part, "." | "..") {
-                return Err(Error::refused("find the file", "its path cannot be told to Linux").path(path));
+                return Err(Error::refused(DOING, "its path cannot be told to Linux").path(path));
             }
             found.push(part);
+            if std::fs::symlink_metadata(&found).is_ok_and(|facts| facts.is_symlink()) {
+                let why = format!("{part} is a link, which leads somewhere else");
+                return Err(Error::refused(DOING, why).path(path));
+            }
         }
         Ok(found)
     }
@@ -512,7 +518,10 @@ fn start_ntfs_3g(folder: &Folder, laid: &Laid) -> Result<Child> {
         let mut command = Command::new("ntfs-3g");
         // An unclean log was refused before; with norecover it would not be wiped even so. A group of its own: Ctrl-C is
         // for us to hear.
-        command.args(["-o", "no_detach,sync,noatime,norecover"]).env("LC_ALL", "C.UTF-8").process_group(0);
+        command
+            .args(["-o", "no_detach,sync,noatime,norecover,nosuid,nodev,noexec"])
+            .env("LC_ALL", "C.UTF-8")
+            .process_group(0);
         command.arg(laid.node()).arg(folder.point());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
     };

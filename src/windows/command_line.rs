@@ -1,10 +1,20 @@
 //! The program that a command line in the registry starts, as far as it can be told without running Windows.
 
+use std::collections::HashSet;
+
+/// The longest command line that Windows takes, in characters (CreateProcess); counted in bytes here.
+const LONGEST: usize = 32_767;
+/// The longest base name of a file, in characters.
+const LONGEST_NAME: usize = 255;
+
 /// The base names that the command's program may have, folded no further than they stand: of `"C:\a b\c.exe" /x`
 /// it is `c.exe`. Unquoted, Windows tries each prefix that ends before a blank, so each of them is given, shortest
 /// first. A name without an extension is given with `.exe` too, as Windows adds it.
+///
+/// A value may be as long as a hive; no command line is longer than `LONGEST`, and no base name than `LONGEST_NAME`.
 pub fn program_names(command: &str) -> Vec<String> {
     let command = command.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+    let command = command.get(..command.floor_char_boundary(LONGEST)).unwrap_or(command);
     let paths: Vec<&str> = match command.strip_prefix('"') {
         Some(quoted) => vec![quoted.split('"').next().unwrap_or(quoted)],
         None => command
@@ -14,14 +24,14 @@ pub fn program_names(command: &str) -> Vec<String> {
             .chain([command])
             .collect(),
     };
-    let mut names = Vec::new();
+    let (mut names, mut seen) = (Vec::new(), HashSet::new());
     for path in paths {
         let name = path.rsplit(['\\', '/', ':']).next().unwrap_or(path).trim();
-        if name.is_empty() {
+        if name.is_empty() || name.chars().count() > LONGEST_NAME {
             continue;
         }
         let mut add = |name: String| {
-            if !names.contains(&name) {
+            if seen.insert(name.clone()) {
                 names.push(name);
             }
         };

@@ -12,6 +12,7 @@ mod damage_real;
 mod edits;
 mod every_hive;
 mod keys;
+mod kinds;
 mod log;
 mod random;
 mod room;

@@ -58,7 +58,7 @@ impl Patient {
 
     /// Our own scan, and readers that are not ours.
     #[track_caller]
-    fn is_cured_by_judges(&self, guest: &Guest) {
+    pub(crate) fn is_cured_by_judges(&self, guest: &Guest) {
         let scan = self.case.scan().exits(0);
         scan.require(scan.at("/verdict") == "clean", "clean afterwards");
         let path = self.windows.hive("software");

@@ -9,16 +9,18 @@ use std::sync::{Condvar, Mutex};
 use super::common::{ROOT, skip};
 
 /// How long a machine may take, many times what it takes: a machine of tests is shared, and emulates each instruction.
-const LIMIT: &str = "900";
+pub(crate) const LIMIT: &str = "900";
+/// What the kernel says where an emulated timer came too late for its first look at it, since the host was busy.
+pub(crate) const TOO_LATE: &str = "IO-APIC + timer doesn't work";
 
 /// So many machines run at once, whatever number of threads the test runner has.
 static FREE: (Mutex<u32>, Condvar) = (Mutex::new(2), Condvar::new());
 
 /// A place among the machines that may run; given back when it is dropped.
-struct Place;
+pub(crate) struct Place;
 
 impl Place {
-    fn wait() -> Self {
+    pub(crate) fn wait() -> Self {
         let mut free = FREE.0.lock().unwrap_or_else(|e| e.into_inner());
         while *free == 0 {
             free = FREE.1.wait(free).unwrap_or_else(|e| e.into_inner());
@@ -62,8 +64,8 @@ pub(crate) fn image_for_long(test: &str) -> Option<PathBuf> {
 
 /// What is put together before it is switched on.
 pub(crate) struct Machine {
-    command: Command,
-    folder: tempfile::TempDir,
+    pub(crate) command: Command,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Machine {
@@ -97,8 +99,8 @@ impl Machine {
                 said: String::from_utf8_lossy(&output.stderr).into_owned(),
                 serial: readable(&String::from_utf8_lossy(&serial)),
             };
-            // Where the host is busy, an emulated timer is late for the kernel's first look at it, long before there is a disk.
-            if attempt < 4 && guest.serial.contains("IO-APIC + timer doesn't work") {
+            // Long before there is a disk.
+            if attempt < 4 && guest.serial.contains(TOO_LATE) {
                 println!("attempt {attempt}: the emulated timer came too late; once more");
                 continue;
             }
@@ -120,7 +122,7 @@ impl Machine {
 
 /// A machine that is off again.
 pub(crate) struct Guest {
-    command: String,
+    pub(crate) command: String,
     /// Whether all of the script came true.
     pub(crate) came_true: bool,
     /// What `run-vm` said: the seconds to each thing that was waited for, and what went wrong.
@@ -133,7 +135,10 @@ impl Guest {
     #[track_caller]
     pub(crate) fn fail(&self, why: &str) -> ! {
         let lines: Vec<&str> = self.serial.lines().filter(|line| !line.trim().is_empty()).collect();
-        let end = lines[lines.len().saturating_sub(60)..].join("\n");
+        // A screen is one long line.
+        let short = |line: &&str| line.chars().take(200).collect::<String>();
+        let last = &lines[lines.len().saturating_sub(60)..];
+        let end = last.iter().map(short).collect::<Vec<_>>().join("\n");
         panic!(
             "\n===== {why}\ncommand: {}\nrun-vm:\n{}\nthe end of the serial line:\n{end}\n=====\n",
             self.command, self.said
@@ -188,6 +193,14 @@ impl Guest {
         )
     }
 
+    /// All is done, with that exit code.
+    #[track_caller]
+    pub(crate) fn ends(&self, code: i32) -> &Self {
+        let found = self.landmarks();
+        let done = format!("DEBLAST DONE {code}");
+        self.require(found.last() == Some(&done.as_str()), &format!("{done:?} at the end, found {found:?}"))
+    }
+
     /// No target was written, and no run has ended.
     #[track_caller]
     pub(crate) fn reads_only(&self) -> &Self {
@@ -207,7 +220,7 @@ impl Guest {
 }
 
 /// The text without what terminals take for commands, and without carriage returns.
-fn readable(text: &str) -> String {
+pub(crate) fn readable(text: &str) -> String {
     let (mut out, mut rest) = (String::new(), text.chars().peekable());
     while let Some(letter) = rest.next() {
         match letter {

@@ -116,6 +116,23 @@ impl Stick {
         String::from_utf8_lossy(&listed).lines().map(last).filter(|name| !name.is_empty()).collect()
     }
 
+    /// What is in a file.
+    #[track_caller]
+    pub(crate) fn file(&self, name: &str) -> Vec<u8> {
+        self.mtools("mcopy", &["-n", &format!("::/{name}"), "-"])
+    }
+
+    /// Holds it to a judge that is not ours: no fault, and unmounted as it should be.
+    #[track_caller]
+    pub(crate) fn is_sound(&self) {
+        let bytes = fs::read(&self.path).unwrap();
+        let volume = tempfile::NamedTempFile::new().unwrap();
+        fs::write(volume.path(), &bytes[self.begin..]).unwrap();
+        let told = judge(Command::new("fsck.fat").arg("-n").arg(volume.path()));
+        let told = String::from_utf8_lossy(&told);
+        assert!(!told.contains("Dirty bit"), "{told}");
+    }
+
     /// Copies a folder with all that is in it off the stick.
     #[track_caller]
     pub(crate) fn take(&self, folder: &str, to: &Path) {

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! ── Disks ──────────────────────────────────────────────────────────
-//! > [!] /dev/sda (37 GiB, ST340014A)  INFECTED
-//!   [.] /dev/sdb  looking: reading the file table 40 %
+//! > [!] INFECTED  /dev/sda (37 GiB, ST340014A)
+//!   [.] reading 40 %  /dev/sdb
 //! ── /dev/sda (37 GiB, ST340014A) ───────────────────────────────────
 //! INFECTED: a worm, or what starts it, is on the disk
 //! Microsoft Windows XP Service Pack 1 in \WINDOWS, computer FRONTDESK
@@ -14,8 +14,9 @@ use ratatui::layout::Rect;
 
 use crate::cleanup::report_text::{headline, human_size, printable};
 use crate::finding::Grade;
-use crate::tui::app::{App, DiskView, Progress};
-use crate::tui::screens::pane::{Painter, Row, row, toned, two};
+use crate::tui::app::{App, Progress};
+use crate::tui::disk::DiskView;
+use crate::tui::screens::pane::{Painter, Row, row, toned, two, ways_here};
 use crate::tui::text::{check_title, install_name};
 use crate::tui::theme::{Tone, grade_mark, mark};
 
@@ -39,36 +40,49 @@ pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
     painter.list(list, &rows, app.disk);
     let Some(disk) = app.disk() else { return };
     let detail = painter.rule(detail, &disk.name());
-    painter.text(detail, &about(disk), app.scroll, Some(&app.reach));
+    let mut rows = about(disk);
+    if let Some(running) = app.running.as_ref().filter(|running| running.disk == app.disk) {
+        rows.extend(running.progress.as_ref().map(|progress| row(percent(progress))));
+    }
+    painter.text(detail, &rows, app.scroll, Some(&app.reach));
 }
 
 fn line(app: &App, index: usize, disk: &DiskView) -> Row {
     let looking = app.running.as_ref().filter(|running| running.disk == index);
     if let Some(running) = looking {
-        let how =
-            running.progress.as_ref().map(|progress| format!(": {}", percent(progress))).unwrap_or_default();
-        return row(format!("[.] {}  looking{how}", disk.name()));
+        let how = running.progress.as_ref().map(|progress| format!(" {} %", parts(progress)));
+        return row(format!("[.] reading{}  {}", how.unwrap_or_default(), disk.name()));
     }
     match disk.report() {
-        None => toned(Tone::Dim, format!("[ ] {}  waits", disk.name())),
+        None => toned(Tone::Dim, format!("[ ] waits  {}", disk.name())),
         Some(report) => {
             let (glyph, tone) = mark(report.verdict);
-            toned(tone, format!("{glyph} {}  {}", disk.name(), headline(report).word))
+            // What is cut where it is narrow is the name, which stands in full below.
+            toned(tone, format!("{glyph} {}  {}", headline(report).word, disk.name()))
         }
     }
 }
 
 /// How far, in words.
 pub(super) fn percent(progress: &Progress) -> String {
-    let percent = progress.done.saturating_mul(100) / progress.total.max(1);
-    format!("{} {percent} % of {}", progress.what, human_size(progress.total))
+    format!("{} {} % of {}", progress.what, parts(progress), human_size(progress.total))
+}
+
+/// In parts of a hundred.
+fn parts(progress: &Progress) -> u64 {
+    progress.done.saturating_mul(100) / progress.total.max(1)
 }
 
 /// What is known of a disk, the worst first.
 fn about(disk: &DiskView) -> Vec<Row> {
     let mut rows = Vec::new();
     let Some((report, target)) = disk.report().zip(disk.target()) else {
-        rows.push(row("Not looked at yet. This only reads: no byte of the disk is written."));
+        if disk.so_far.is_empty() {
+            rows.push(row("Not looked at yet. This only reads: no byte of the disk is written."));
+        } else {
+            rows.push(row("Found so far. This only reads: no byte of the disk is written."));
+            rows.extend(disk.so_far.iter().map(|line| row(line.clone())));
+        }
         return rows;
     };
     let head = headline(report);
@@ -79,6 +93,10 @@ fn about(disk: &DiskView) -> Vec<Row> {
     }
     if let Some(run) = disk.unfinished() {
         rows.push(toned(Tone::Bad, format!("The run {} was cut: take it back first (u).", run.id)));
+    }
+    if disk.may_lift_protection() {
+        let words = "The patch is in: DCOM and packet filter may be as before again. u takes the protection alone back.";
+        rows.push(toned(Tone::Strong, words));
     }
     rows.extend(target.note.iter().map(|note| toned(Tone::Caution, printable(note))));
     for install in &target.installs {
@@ -100,6 +118,9 @@ fn about(disk: &DiskView) -> Vec<Row> {
         }
     }
     rows.extend(target.remarks.iter().map(|words| row(printable(words))));
+    let problems =
+        target.installs.iter().flat_map(|install| install.problems.iter().chain(&install.volume.state));
+    rows.extend(ways_here(problems.chain(&target.note).map(String::as_str)));
     if let Some(done) = &disk.done {
         rows.extend(
             done.troubles

@@ -59,11 +59,11 @@ fn about(screen: Screen) -> (&'static str, &'static str) {
         ),
         Screen::Work => (
             "The plan is carried out and then read again to verify it.",
-            "It can be stopped between two files; what was written is taken back then.",
+            "It can be stopped between two files; what was written is taken back then. The log can be scrolled.",
         ),
         Screen::Report => (
             "This screen tells how it ended and what to do next.",
-            "It writes nothing but the report, where w says.",
+            "It writes nothing but the report where w says, and a batch file where b says.",
         ),
         Screen::Runs | Screen::Parts => (
             "Takes an earlier run back, or a part of it.",

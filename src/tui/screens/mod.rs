@@ -27,10 +27,12 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::tui::app::{App, DISCARD, Overlay, Screen, Stage};
+use crate::tui::app::{App, Entry, Overlay, Screen, Stage};
+use crate::tui::disk::DISCARD;
 use crate::tui::keys::{Action, short};
+use crate::tui::switches::PLACES;
 use crate::tui::text::wrap;
-use crate::tui::theme::{Theme, Tone};
+use crate::tui::theme::Tone;
 use pane::{Painter, Row, below, row, toned};
 
 /// The smallest terminal that the screens are made for.
@@ -38,14 +40,20 @@ pub(super) const SMALLEST: (u16, u16) = (60, 18);
 const STEPS: [&str; 6] = ["Find", "Inspect", "Plan", "Clean", "Verify", "Report"];
 
 /// Draws the whole terminal.
-pub(super) fn render(frame: &mut Frame<'_>, app: &App, theme: Theme) {
-    let area = frame.area();
+pub(super) fn render(frame: &mut Frame<'_>, app: &App) {
+    let (area, theme) = (frame.area(), app.theme);
+    frame.buffer_mut().set_style(area, theme.ground());
     let mut painter = Painter { buffer: frame.buffer_mut(), theme };
-    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+    app.is_too_small.set(area.width < SMALLEST.0 || area.height < SMALLEST.1);
+    if app.is_too_small.get() {
         let (wide, high) = SMALLEST;
+        let otherwise = match &app.overlay {
+            Some(Overlay::Leave) => "q again leaves; any other key stays.",
+            _ if app.is_at_work() => "The disk is written, or read again: leave the machine on.",
+            _ => "Make it larger, or leave with q and q, and start deblast --plain.",
+        };
         let words = format!(
-            "This terminal has {} columns and {} rows; Deblast needs {wide} and {high}. Make it larger, or leave with q \
-             and q, and start deblast --plain.",
+            "This terminal has {} columns and {} rows; Deblast needs {wide} and {high}. {otherwise}",
             area.width, area.height
         );
         painter.text(area, &[row(words)], 0, None);
@@ -77,7 +85,8 @@ pub(super) fn render(frame: &mut Frame<'_>, app: &App, theme: Theme) {
 }
 
 fn header(painter: &mut Painter<'_>, area: Rect, app: &App) {
-    let left = format!("Deblast {}", env!("CARGO_PKG_VERSION"));
+    let practice = if app.is_practice { "  PRACTICE" } else { "" };
+    let left = format!("Deblast {}{practice}", env!("CARGO_PKG_VERSION"));
     let (right, tone) = match &app.running {
         Some(running) if running.writes && running.stage == Stage::Writing => {
             ("THE DISK IS WRITTEN: leave it on", Tone::Bad)
@@ -117,9 +126,8 @@ fn footer_lines(app: &App, width: usize) -> Vec<String> {
         Some(Overlay::Note(_)) => vec![("any key", "go on")],
         Some(Overlay::Leave) => vec![("q", "leave"), ("any other key", "stay")],
         Some(Overlay::Stop) => vec![("s", "stop and take back"), ("any other key", "go on")],
-        Some(Overlay::Word(_) | Overlay::StorePath(_) | Overlay::SavePath(_)) => {
-            vec![("Enter", "done"), ("Esc", "leave it as it is")]
-        }
+        Some(Overlay::PowerOff) => vec![("o", "switch off"), ("any other key", "stay")],
+        Some(Overlay::Entry(..)) => vec![("Enter", "done"), ("Esc", "leave it as it is")],
         None => app.offers().into_iter().filter_map(|action| shown(app, action)).collect(),
     };
     let mut lines = vec![String::new()];
@@ -146,6 +154,7 @@ fn shown(app: &App, action: Action) -> Option<(&'static str, &'static str)> {
         (Screen::Work, Action::Back) => "stop",
         (Screen::Switches, Action::Open) => return None,
         (Screen::Report, Action::Open) => "to the disks",
+        (Screen::Report, Action::LookAgain) => "next disk",
         _ => word,
     };
     Some((key, word))
@@ -166,6 +175,10 @@ fn over(painter: &mut Painter<'_>, body: Rect, app: &App, overlay: &Overlay) {
         Overlay::Leave => {
             ("Leave?", vec![row("q again leaves Deblast; any other key stays. Nothing is being written.")])
         }
+        Overlay::PowerOff => (
+            "Switch the machine off?",
+            vec![row("o again switches this machine off; any other key stays. Nothing is being written.")],
+        ),
         Overlay::Stop => (
             "The disk is being written",
             vec![
@@ -175,7 +188,7 @@ fn over(painter: &mut Painter<'_>, body: Rect, app: &App, overlay: &Overlay) {
                 row("Any other key lets it go on, which is what is usually wanted: it takes seconds."),
             ],
         ),
-        Overlay::Word(text) => (
+        Overlay::Entry(Entry::Word, text) => (
             "Give up a hibernated session?",
             vec![
                 toned(
@@ -188,18 +201,23 @@ fn over(painter: &mut Painter<'_>, body: Rect, app: &App, overlay: &Overlay) {
                 entry(text),
             ],
         ),
-        Overlay::StorePath(text) => (
+        Overlay::Entry(Entry::Store, text) => (
             "Where the record of the next run goes",
+            vec![row(format!("Undo needs the record: {PLACES}.")), entry(text)],
+        ),
+        Overlay::Entry(Entry::Save, text) => (
+            "Save the report",
+            vec![row("A folder on a stick or on another disk; it is made where it is missing:"), entry(text)],
+        ),
+        Overlay::Entry(Entry::Batch, text) => (
+            "Save as a batch file",
             vec![
                 row(
-                    "Undo needs the record. A folder on a stick or on another disk; never on the disk that is cleaned.",
+                    "deblast.toml repeats this clean as decided, on every disk that is found, without a plan or a question, and \
+                     switches off. The live image does what it says where it lies on the DEBLAST medium. A folder:",
                 ),
                 entry(text),
             ],
-        ),
-        Overlay::SavePath(text) => (
-            "Save the report",
-            vec![row("A folder on a stick or on another disk; it is made where it is missing:"), entry(text)],
         ),
         Overlay::Note(words) => ("Note", vec![row(words.clone())]),
     };
@@ -214,6 +232,6 @@ fn over(painter: &mut Painter<'_>, body: Rect, app: &App, overlay: &Overlay) {
 fn clear(painter: &mut Painter<'_>, area: Rect) {
     let blank = " ".repeat(usize::from(area.width));
     for y in 0..area.height {
-        painter.line(area, y, &blank, ratatui::style::Style::reset());
+        painter.line(area, y, &blank, ratatui::style::Style::reset().patch(painter.theme.ground()));
     }
 }

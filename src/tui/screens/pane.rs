@@ -7,6 +7,7 @@ use ratatui::style::Style;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::tui::app::Reach;
+use crate::tui::switches::{PLACES, Way, ways};
 use crate::tui::text::{fit, wrap};
 use crate::tui::theme::{Theme, Tone};
 
@@ -121,6 +122,19 @@ impl Painter<'_> {
             self.line(area, area.height - 1, &words, self.theme.style(Tone::Dim));
         }
     }
+}
+
+/// What can be decided here about obstacles that these words tell of.
+pub(super) fn ways_here<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<Row> {
+    let told = |way| match way {
+        Way::Store => format!("Here: p gives the record another place: {PLACES}."),
+        Way::Switch(switch) => {
+            let last = switch.choices.last().map(|choice| choice.consequence).unwrap_or_default();
+            let word = switch.choices.last().map(|choice| choice.word).unwrap_or_default();
+            format!("Here: s, {}; {word}: {last}.", switch.name)
+        }
+    };
+    ways(words).into_iter().map(|way| toned(Tone::Strong, told(way))).collect()
 }
 
 /// The area without its first rows.

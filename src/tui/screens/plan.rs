@@ -13,7 +13,7 @@ use ratatui::layout::Rect;
 use crate::cleanup::shown::{Kind, Proposal};
 use crate::tui::app::App;
 use crate::tui::screens::disks::percent;
-use crate::tui::screens::pane::{Painter, Row, row, toned};
+use crate::tui::screens::pane::{Painter, Row, row, toned, ways_here};
 use crate::tui::switches::SWITCHES;
 use crate::tui::theme::Tone;
 
@@ -69,6 +69,7 @@ fn all_of(asked: &Proposal, app: &App) -> Vec<Row> {
     }
     rows.push(row(""));
     rows.extend(asked.notes.iter().map(|words| row(format!("note: {words}"))));
+    rows.extend(ways_here(asked.notes.iter().chain(&asked.left).map(String::as_str)));
     if asked.kind == Kind::Clean {
         rows.push(row(""));
         rows.push(toned(Tone::Strong, "Decided so (s changes it)"));

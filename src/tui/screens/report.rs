@@ -18,7 +18,7 @@ use crate::cleanup::report_text::{headline, printable, step_parts};
 use crate::cleanup::verdict::Verdict;
 use crate::finding::Outcome;
 use crate::tui::app::App;
-use crate::tui::screens::pane::{Painter, Row, row, toned};
+use crate::tui::screens::pane::{Painter, Row, row, toned, ways_here};
 use crate::tui::text::install_name;
 use crate::tui::theme::{Tone, mark};
 use crate::tui::work::Done;
@@ -27,7 +27,12 @@ pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
     let Some(disk) = app.disk() else { return };
     let area = painter.rule(area, &format!("Report on {}", disk.name()));
     let rows = match &disk.done {
-        Some(done) => all_of(done),
+        Some(done) => {
+            let practice = "PRACTICE: the disk is a file that was made for it. Nothing real was touched.";
+            let mut rows = if app.is_practice { vec![toned(Tone::Strong, practice)] } else { Vec::new() };
+            rows.extend(all_of(done));
+            rows
+        }
         None => vec![row("This disk has not been looked at yet.")],
     };
     painter.text(area, &rows, app.scroll, Some(&app.reach));
@@ -49,6 +54,7 @@ fn all_of(done: &Done) -> Vec<Row> {
     rows.push(toned(tone, printable(&head.sentence)));
     rows.extend(head.now.iter().map(|now| row(format!("The disk now: {}", printable(now)))));
     rows.extend(report.reasons.iter().skip(1).map(|words| toned(Tone::Caution, printable(words))));
+    rows.extend(ways_here(report.reasons.iter().map(String::as_str)));
     let verified = report.changes.iter().filter(|change| change.outcome == Outcome::Verified).count();
     if verified > 0 {
         rows.push(row(format!(

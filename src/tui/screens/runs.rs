@@ -10,7 +10,8 @@
 use ratatui::layout::Rect;
 
 use crate::cleanup::report_text::printable;
-use crate::tui::app::{App, PARTS};
+use crate::tui::app::App;
+use crate::tui::disk::PARTS;
 use crate::tui::screens::pane::{Painter, Row, row, toned, two};
 use crate::tui::theme::Tone;
 

@@ -45,9 +45,7 @@ pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
     painter.text(top(inner, 5), &rows, 0, None);
     let log = painter.rule(below(inner, 5), "Log");
     let lines: Vec<_> = app.log.iter().map(|line| row(line.clone())).collect();
-    // The newest line is the one that is looked for.
-    let all: usize = lines.len() * 4;
-    painter.text(log, &lines, all, Some(&app.reach));
+    painter.text(log, &lines, app.scroll, Some(&app.reach));
 }
 
 /// How fast, and how long still; none before that can be told.

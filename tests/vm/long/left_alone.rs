@@ -7,9 +7,6 @@ use crate::cured::{CLEAN, NT4_NTFS, XP_FAT32, XP_NTFS};
 use crate::machine::{Machine, image_for_long};
 use crate::stick::{Stick, entry, set_entry};
 
-/// How guided mode asks which disk it shall plan a clean of.
-const WHICH: &str = "A number from 1 to";
-
 /// The practice disk with one more partition behind the volume of Windows: FAT, labelled DEBLAST, with a configuration that
 /// would clean every disk.
 #[track_caller]
@@ -38,7 +35,12 @@ fn a_configuration_on_a_patients_disk_is_ignored_and_that_is_said() {
         .with("--disk", &case.disk)
         .with("--disk-as", "usb")
         .with("--disk", &usb.path);
-    let guest = machine.runs(&format!("expect DEBLAST READY\nexpect {WHICH}\nsleep 5\nquit\n"));
+    let mut desk = machine.sits(115_200, |_| ());
+    // It is said before a screen would cover it.
+    desk.shows("is ignored");
+    desk.shows("INFECTED");
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    let guest = desk.loses_power();
     guest.says("2 is labelled DEBLAST and is ignored: it lies on a fixed disk");
     guest.says("1 is labelled DEBLAST and is ignored: the disk at USB says that its medium is fixed");
     guest.says("medium: none");
@@ -60,17 +62,19 @@ fn a_machine_switched_off_before_a_yes_leaves_every_disk_as_it_was() {
         .with("--disk", &fat.disk)
         .with("--disk", &nt4.disk)
         .with("--stick", &stick.path);
-    let guest = machine.runs(&format!(
-        "expect DEBLAST READY\n\
-         expect {WHICH}\n\
-         send 1\n\
-         expect plan a clean\n\
-         expect {WHICH}\n\
-         send 2\n\
-         expect DEBLAST TARGET /dev/vda asking\n\
-         sleep 5\n\
-         quit\n"
-    ));
+    let mut desk = machine.sits(115_200, |_| ());
+    for name in ["vda", "vdb", "vdc"] {
+        desk.hears(&format!("DEBLAST VERDICT /dev/{name}"), "infected");
+    }
+    desk.key("c").shows("y carry out");
+    desk.hears("DEBLAST TARGET /dev/vda", "asking");
+    // Every key but the one that says yes.
+    for key in ["Enter", "Down", "c", "Enter"] {
+        desk.key(key);
+    }
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    desk.shows("y carry out");
+    let guest = desk.loses_power();
     guest.reads_only();
     for (case, name) in [(&ntfs, "the NTFS disk"), (&fat, "the FAT32 disk"), (&nt4, "the NT 4.0 disk")] {
         guest.require(case.bytes() == case.original, &format!("{name} as it was"));
