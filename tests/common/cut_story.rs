@@ -80,9 +80,9 @@ pub(crate) fn undone(disk: &Overlay, store: &Snapshot) -> Result<Recording, Stri
 pub(crate) fn chosen(count: usize, most: usize) -> impl Fn(usize) -> bool {
     let all = std::env::var_os("DEBLAST_CUTS").is_some_and(|value| value == "all");
     // No multiple of 2, 3 or 5: what comes in turn is met in all its kinds.
-    let is_good = |step: &usize| [2, 3, 5].iter().all(|factor| step % factor != 0);
+    let is_good = |step: &usize| [2, 3, 5].iter().all(|factor| !step.is_multiple_of(*factor));
     let step = if all { 1 } else { (count.div_ceil(most).max(1)..).find(is_good).unwrap_or(1) };
-    move |index| index % step == 0 || index + 1 == count
+    move |index| index.is_multiple_of(step) || index + 1 == count
 }
 
 /// Prints a row of docs/power-cuts.md, which is known by its first two cells, and fails where that tells something else.
