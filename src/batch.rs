@@ -140,7 +140,7 @@ fn tell_signal(heard: Heard) {
 }
 
 fn tell_signal_as_event(heard: Heard) {
-    let note = serde_json::to_string(&Event::Note { text: signal_words(heard).to_owned() });
+    let note = to_json(&Event::Note { text: signal_words(heard).to_owned() });
     let _ = writeln!(std::io::stderr().lock(), "{}", note.unwrap_or_default());
 }
 
