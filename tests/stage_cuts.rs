@@ -259,10 +259,7 @@ fn the_mount_is_cut_too() {
         *counted.entry((name, harm)).or_default() += 1;
         if !ours {
             flagged += 1;
-            assert!(
-                flags.iter().any(|flag| *flag == Some(true)),
-                "interval {number}, {kind}: no flag: {flags:?}"
-            );
+            assert!(flags.contains(&Some(true)), "interval {number}, {kind}: no flag: {flags:?}");
             if kind == "whole" {
                 assert_eq!(flags, [Some(true); 2], "interval {number}");
                 assert!(harm < Harm::Others, "interval {number}: whole writes, and {harm:?}");
