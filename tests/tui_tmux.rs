@@ -461,6 +461,28 @@ fn a_signal_loses_nothing() {
     }
 }
 
+/// The same where it is certain that the writes have begun and not ended: the disk is as before when it has ended.
+#[test]
+fn a_signal_in_the_midst_of_the_writes_has_them_taken_back() {
+    if !cfg!(debug_assertions) {
+        skip("writes are slowed down in a program with debug assertions alone");
+        return;
+    }
+    let Some(case) = Case::practice() else { return };
+    let store = case.store();
+    for signal in ["TERM", "HUP"] {
+        let _ = fs::remove_file(case.path("exit"));
+        let command = case.on_disk(&["--store", store.to_str().unwrap()]);
+        let Some(screen) = Screen::run(&case, (80, 25), "DEBLAST_FAULT=slow", &command) else { return };
+        screen.awaits("INFECTED").key("c").awaits("y carry out").key("y").awaits("  written: ");
+        assert_ne!(digest(&case.bytes()), digest(&case.original), "the writes have begun");
+        judge(Command::new("kill").args([&format!("-{signal}"), &screen.pid()]));
+        assert_eq!(screen.ends(), 2);
+        assert_eq!(digest(&case.bytes()), digest(&case.original), "{signal}");
+        screen.awaits("A signal has ended Deblast.");
+    }
+}
+
 /// A fault of the program itself, on either thread, at rest and in the midst of the writes: the terminal is given back or
 /// kept, the record is named, and the next run settles the disk.
 #[test]
@@ -481,7 +503,7 @@ fn a_fault_gives_the_terminal_back_and_names_the_record() {
         let _ = fs::remove_dir_all(&store);
         let _ = fs::remove_file(case.path("exit"));
         let command = case.on_disk(&["--store", store.to_str().unwrap()]);
-        let variables = format!("DEBLAST_FAULT={fault}");
+        let variables = format!("RUST_BACKTRACE=0 DEBLAST_FAULT={fault}");
         let Some(screen) = Screen::run(&case, (100, 37), &variables, &command) else { return };
         if fault.ends_with("-writing") {
             screen.awaits("INFECTED").key("c").awaits("y carry out").key("y");
@@ -493,6 +515,7 @@ fn a_fault_gives_the_terminal_back_and_names_the_record() {
             screen.awaits("WITHOUT A RESULT");
         } else {
             assert_eq!(screen.ends(), 101, "{fault}");
+            screen.awaits(told);
         }
         if fault == "screen-writing" {
             // Its worker brings it to an end that is told.

@@ -8,3 +8,10 @@ pub(super) fn strike(place: &str) {
         panic!("a fault that was asked for");
     }
 }
+
+/// Waits where `DEBLAST_FAULT` is `slow`, so that something can happen in the midst of the writes.
+pub(super) fn linger() {
+    if std::env::var("DEBLAST_FAULT").is_ok_and(|named| named == "slow") {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
+}

@@ -110,6 +110,7 @@ impl Hand {
             #[cfg(debug_assertions)]
             if matches!(event, Event::Written { .. }) {
                 crate::tui::fault::strike("work-writing");
+                crate::tui::fault::linger();
             }
             say(News::Event(event));
         };

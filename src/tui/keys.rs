@@ -173,13 +173,7 @@ pub(super) const KEYS: &[Binding] = &[
         "",
         "text: a page on",
     ),
-    binding(
-        Action::Redraw,
-        &[Press::Redraw],
-        "Ctrl-L",
-        "",
-        "draw the screen anew, for a terminal that has missed a part",
-    ),
+    binding(Action::Redraw, &[Press::Redraw], "Ctrl-L", "", "draw anew a screen that has missed a part"),
     binding(Action::First, &[Press::Home], "Home", "", "to the top"),
     binding(Action::Last, &[Press::End], "End", "", "to the end"),
     binding(
