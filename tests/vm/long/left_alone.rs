@@ -66,6 +66,8 @@ fn a_machine_switched_off_before_a_yes_leaves_every_disk_as_it_was() {
     for name in ["vda", "vdb", "vdc"] {
         desk.hears(&format!("DEBLAST VERDICT /dev/{name}"), "infected");
     }
+    // Offered once all of them were looked at.
+    desk.shows("c clean");
     desk.key("c").shows("y carry out");
     desk.hears("DEBLAST TARGET /dev/vda", "asking");
     // Every key but the one that says yes.
