@@ -10,13 +10,14 @@ use crate::cleanup::landmarks::Landmarks;
 use crate::cleanup::report::Machine;
 use crate::cleanup::report_files::ReportFiles;
 use crate::cleanup::report_text::{printable, render};
-use crate::cleanup::shown::{Proposal, line_of, name_of};
+use crate::cleanup::shown::{Proposal, line_of, name_of, signal_words};
 use crate::cleanup::{Question, Settings, clean, keep_report, list_runs, run, scan, undo};
 use crate::cli::{Ask, Options, Progress, Task};
 use crate::error::{Context, Error, Result};
 use crate::event::Event;
 use crate::printable::to_json;
 use crate::threat::Signatures;
+use crate::volume::signals::{self, Heard};
 
 /// Does what was asked and returns the exit code.
 ///
@@ -29,6 +30,9 @@ pub fn execute(options: &Options) -> Result<u8> {
     if writes && options.ask == Ask::Terminal && !may_ask {
         return Err(Error::refused("ask for a yes", "there is no terminal to ask on")
             .hint("give --yes to carry the plan out, or --dry-run to see it"));
+    }
+    if writes {
+        signals::watch(if options.progress == Progress::Json { tell_signal_as_event } else { tell_signal })?;
     }
     let mut signatures = Signatures::builtin()?;
     for file in &options.signatures {
@@ -128,6 +132,16 @@ pub fn execute(options: &Options) -> Result<u8> {
     let printed = out(&text);
     kept.and(filed).and(printed)?;
     Ok(report.exit_code)
+}
+
+fn tell_signal(heard: Heard) {
+    // Whoever hangs up does not read it either.
+    let _ = writeln!(std::io::stderr().lock(), "deblast: {}", signal_words(heard));
+}
+
+fn tell_signal_as_event(heard: Heard) {
+    let note = serde_json::to_string(&Event::Note { text: signal_words(heard).to_owned() });
+    let _ = writeln!(std::io::stderr().lock(), "{}", note.unwrap_or_default());
 }
 
 /// Prints to standard output; a reader that has had enough is no failure.

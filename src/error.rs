@@ -135,6 +135,15 @@ impl Error {
         }
     }
 
+    /// Whether the operating system's word is at the bottom of it: a disk that cannot be read, not one that holds nonsense.
+    pub fn is_io(&self) -> bool {
+        match &self.cause {
+            Cause::Io(_) => true,
+            Cause::Inner(inner) => inner.is_io(),
+            Cause::Mismatch { .. } | Cause::Refused(_) | Cause::Library(_) => false,
+        }
+    }
+
     /// The innermost hint of the chain, if any layer gave one.
     pub fn best_hint(&self) -> Option<&str> {
         let inner = if let Cause::Inner(inner) = &self.cause { inner.best_hint() } else { None };

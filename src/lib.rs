@@ -43,7 +43,8 @@
 //!   run; a disk to practise on.
 //! - [`disk`], [`volume`], [`hive`]: formats on the disk. Know neither Windows' meaning nor worms. [`memory`]: what this
 //!   machine has for them.
-//! - [`finding`], [`change`], [`policy`], [`event`], [`path`], [`digest`], [`printable`], [`error`]: plain data.
+//! - [`finding`], [`change`], [`policy`], [`event`], [`path`], [`digest`], [`printable`], [`error`]: plain data. [`fence`]:
+//!   around libraries that panic.
 // Front ends use cleanup; below it stand the layers of the table in tests/layers.rs.
 
 pub mod batch;
@@ -56,6 +57,7 @@ pub mod digest;
 pub mod disk;
 pub mod error;
 pub mod event;
+pub mod fence;
 pub mod finding;
 pub mod hive;
 pub mod live;

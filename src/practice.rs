@@ -5,7 +5,7 @@
 
 use std::fs::{DirBuilder, File};
 use std::io::{ErrorKind, Read, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
@@ -21,6 +21,8 @@ const BLOCK: usize = 4096;
 /// The folder may lie in memory: what the disk takes there, and what a cure of it needs.
 const NEEDED: u64 = 16 << 20;
 const DOING: &str = "make the practice disk";
+/// How its folder's name begins; the process that made it comes behind.
+const NAME: &str = "deblast-practice-";
 
 /// A practice disk in a folder of its own, which is removed with all that is in it when this is dropped.
 #[derive(Debug)]
@@ -42,6 +44,7 @@ impl Practice {
 
     fn create_in(parent: &Path) -> Result<Self> {
         let folder = own_folder(parent)?;
+        sweep(parent, &folder);
         // From here whatever fails removes it.
         let made =
             Self { disk: folder.join("practice-disk.img"), signatures: folder.join("practice.toml"), folder };
@@ -76,20 +79,35 @@ impl Practice {
 
 impl Drop for Practice {
     fn drop(&mut self) {
-        // Left over, it does no harm and is told by its name.
+        // Left over, it does no harm and is removed by the next.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
 /// A new folder that nobody else may enter.
 fn own_folder(parent: &Path) -> Result<PathBuf> {
-    let mut names = (0..1000).map(|n| parent.join(format!("deblast-practice-{}-{n}", std::process::id())));
+    let mut names = (0..1000).map(|n| parent.join(format!("{NAME}{}-{n}", std::process::id())));
     names
         .find_map(|folder| match DirBuilder::new().mode(0o700).create(&folder) {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => None,
             made => Some(made.doing(DOING).map_err(|e| e.device(parent)).map(|()| folder)),
         })
         .unwrap_or_else(|| Err(Error::refused(DOING, "every name for its folder is taken").device(parent)))
+}
+
+/// Removes what others of this user have left whose program was killed.
+fn sweep(parent: &Path, own: &Path) {
+    let owner =
+        |path: &Path| std::fs::symlink_metadata(path).ok().filter(|facts| facts.is_dir()).map(|f| f.uid());
+    let Ok(entries) = std::fs::read_dir(parent) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let process = name.strip_prefix(NAME).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        let is_dead = process.is_some_and(|id| !Path::new("/proc").join(id.to_string()).exists());
+        if is_dead && owner(&path).is_some() && owner(&path) == owner(own) {
+            let _ = std::fs::remove_dir_all(&path);
+        }
+    }
 }
 
 fn unpack(path: &Path) -> std::io::Result<()> {
@@ -128,6 +146,18 @@ mod tests {
         assert!(std::fs::read_to_string(two[0].signatures()).unwrap().contains("[[signature]]"));
         drop(two);
         assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
+        // One of a program that was killed goes with the next; one of a program at work stays, and so does what is another's.
+        let [dead, alive, other] = [
+            "deblast-practice-4294967294-0".to_owned(),
+            format!("{NAME}1-0"),
+            "deblast-practice-mine".to_owned(),
+        ]
+        .map(|name| parent.path().join(name));
+        for folder in [&dead, &alive, &other] {
+            std::fs::create_dir(folder).unwrap();
+        }
+        drop(Practice::create_in(parent.path()).unwrap());
+        assert_eq!([&dead, &alive, &other].map(|folder| folder.exists()), [false, true, true]);
         let words = Practice::create_in(&parent.path().join("missing")).unwrap_err().to_string();
         assert!(words.contains("make the practice disk") && words.contains("missing"), "{words}");
     }

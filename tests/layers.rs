@@ -20,7 +20,7 @@ const LAYERS: &[(u8, &[&str])] = &[
     (3, &["checks"]),
     (2, &["windows", "threat", "store", "practice"]),
     (1, &["disk", "volume", "hive", "memory"]),
-    (0, &["finding", "change", "policy", "event", "path", "digest", "printable", "error"]),
+    (0, &["finding", "change", "policy", "event", "path", "digest", "printable", "error", "fence"]),
 ];
 
 /// These never use each other; what they share is `cli`'s and `cleanup`'s.

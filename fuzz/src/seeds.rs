@@ -132,7 +132,7 @@ fn of_ntfs() -> Vec<Vec<u8>> {
 
 fn of_fat() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
-    for kind in [0, 1, 2_u8] {
+    for kind in [0, 1, 7_u8] {
         let one = |patch: Vec<u8>| [&[kind][..], &patch].concat();
         seeds.push(one(vec![]));
         // Chains that lead back, sizes that lie, folders that hold themselves.

@@ -21,7 +21,7 @@ use crate::store::journal::{
 };
 use crate::store::quarantine::{Entry, Quarantine, name_of};
 use crate::store::{RunFolder, Store};
-use crate::volume::Sectors;
+use crate::volume::{Sectors, signals};
 
 const SECTOR: usize = 512;
 
@@ -424,12 +424,19 @@ fn batches(plan: &Plan, run_id: &str, quarantine: &Quarantine) -> Result<Vec<Bat
 /// writes.
 fn execute(patient: &Patient, batches: &[Batch], stop: fn() -> bool, sink: Sink<'_>) -> Result<(), Failure> {
     let nothing = |error: Error| Failure { error: Box::new(error), reached: Reached::Nothing, run: None };
+    // A signal then ends this as `stop` does: between two files, and with what was written taken back.
+    let _held = signals::hold_signals().map_err(nothing)?;
     let mut sectors = patient.device.open_write().map_err(nothing)?;
     compare_first(sectors.as_mut(), batches).map_err(nothing)?;
+    signals::note_writing();
     let mut attempted: Vec<Vec<&DeviceWrite>> = Vec::new();
     for batch in batches {
-        if stop() {
-            let why = Error::refused("write the disk", "it was asked to stop").path(&batch.path);
+        if stop() || signals::is_stopped() {
+            let why = match signals::is_stopped() {
+                true => "a signal asked this program to end",
+                false => "it was asked to stop",
+            };
+            let why = Error::refused("write the disk", why).path(&batch.path);
             let reached = match take_back(sectors.as_mut(), &attempted) {
                 _ if attempted.is_empty() => Reached::Nothing,
                 Ok(()) => Reached::TakenBack,

@@ -20,8 +20,10 @@ use crate::cleanup::remove_now::{census, obstacle, reopen, turn_flag};
 use crate::error::{Context, Error, Result};
 use crate::path::{RegPath, WinPath};
 use crate::store::{RunFolder, Store, place};
-use crate::volume::mount::{self, Mounted};
-use crate::volume::{Candidate, FileFacts, FileSystem, NewFile, Owner, SectorChange, Sectors, refuse_in_use};
+use crate::volume::mount::Mounted;
+use crate::volume::{
+    Candidate, FileFacts, FileSystem, NewFile, Owner, SectorChange, Sectors, refuse_in_use, signals,
+};
 
 const DOING: &str = "keep the record on the patient's own disk";
 const ELSEWHERE: &str = "give a folder on another disk or stick with --store";
@@ -240,14 +242,14 @@ impl DiskStore {
             false => self.groups(files.as_ref(), run)?,
         };
         let mut sectors = patient.device.open_write()?;
-        let signals = mount::hold_signals()?;
+        let held = signals::hold_signals()?;
         turn_flag(sectors.as_mut(), self.start, &flag, true)?;
         patient.device.drop_caches()?;
         let place = (self.start, self.size);
         let (written, ended) = match self.mounts {
             // What was not written whole is for Windows to check.
             false => (Ok(()), write_groups(sectors.as_mut(), self.start, &groups)),
-            true => match Mounted::ntfs(patient.device.path(), place, &signals) {
+            true => match Mounted::ntfs(patient.device.path(), place, &held) {
                 Ok(mounted) => (mounted.copy_in(run.path(), &self.folder, run.id()), mounted.release()),
                 // Nothing was written through it.
                 Err(error) => (Err(error), Ok(())),

@@ -284,6 +284,20 @@ impl RunOnDisk {
         })
     }
 
+    /// Whether this run has made the same change as another one: the same value of the same hive, or the same file.
+    pub fn has_the_same(&self, other: &Self, change: &Change) -> bool {
+        let mut own = self.journal.header.changes.iter().map(|recorded| &recorded.change);
+        self.shares_a_file(other)
+            && own.any(|own| match (own, change) {
+                (Change::Value(own), Change::Value(value)) => {
+                    (&own.hive, &own.key, own.name.to_lowercase())
+                        == (&value.hive, &value.key, value.name.to_lowercase())
+                }
+                (Change::File(own), Change::File(file)) => own.id == file.id,
+                _ => false,
+            })
+    }
+
     /// Whether this run is itself the taking back of another.
     pub fn is_undo(&self) -> bool {
         matches!(self.journal.header.kind, RunKind::Undo { .. })

@@ -41,7 +41,7 @@ use crate::event::Sink;
 use crate::policy::Policy;
 use crate::store::{RunFolder, Store};
 use crate::threat::Signatures;
-use crate::volume::mount;
+use crate::volume::signals;
 pub use clean::clean;
 use discover::Patient;
 use disk_store::DiskStore;
@@ -193,7 +193,7 @@ pub fn run_on(
     };
     let mut runs = Vec::new();
     for path in targets {
-        if mount::is_stopped() {
+        if signals::is_stopped() {
             let why = Error::refused("look at the target", "a signal asked this program to end");
             parts.targets.push(TargetReport::unread(path, &why));
             continue;
@@ -222,7 +222,7 @@ pub fn run_on(
 pub fn keep_report(report: &Report, runs: &[KeptRun]) -> Result<()> {
     let json = report.to_json()?;
     let keep = |kept: &KeptRun| match &kept.on_disk {
-        None => kept.run.write_text("report.json", &json),
+        None => kept.run.write_report(&json),
         Some((disk, path)) => disk.keep_report(&Patient::open(path)?, &kept.run, &json),
     };
     runs.iter().map(keep).fold(Ok(()), Result::and)

@@ -20,7 +20,8 @@ use crate::event::Sink;
 use crate::finding::{CheckName, Grade, Outcome};
 use crate::path::WinPath;
 use crate::store::journal::{NameWrite, OpenJournal};
-use crate::volume::mount::{self, Doomed, HeldSignals, Mounted};
+use crate::volume::mount::{self, Doomed, Mounted};
+use crate::volume::signals::{self, HeldSignals};
 use crate::volume::{
     FileFacts, FileSystem, FlagSector, ReadAt, Sectors, Window, open_volume, recognise, refuse_in_use,
 };
@@ -293,10 +294,10 @@ fn on_volume(
     let before = census(opened.files.as_ref(), &doomed)?;
     // Held until the flag is turned back: nobody else writes the target meanwhile.
     let mut sectors = patient.device.open_write()?;
-    let signals = mount::hold_signals()?;
+    let held = signals::hold_signals()?;
     turn_flag(sectors.as_mut(), volume.start, &flag, true)?;
     patient.device.drop_caches()?;
-    let mounted = through_mount(patient, (volume.start, opened.reader.size()), unlinks, told, &signals);
+    let mounted = through_mount(patient, (volume.start, opened.reader.size()), unlinks, told, &held);
     let ended = mounted.and_then(|()| {
         let files = reopen(patient, volume.start, opened.reader.size())?;
         let mut expected = before;
@@ -352,7 +353,7 @@ fn by_sectors_on(
     }
     let before = census(opened.files.as_ref(), &doomed)?;
     let mut sectors = patient.device.open_write()?;
-    let _signals = mount::hold_signals()?;
+    let _held = signals::hold_signals()?;
     if let Err(error) = write_names(sectors.as_mut(), volume.start, &writes) {
         return match write_names_back(sectors.as_mut(), volume.start, &writes) {
             Ok(()) => Err(error),
@@ -418,9 +419,9 @@ fn through_mount(
     place: (u64, u64),
     unlinks: &[&Unlink],
     told: &mut [Result<(), String>],
-    signals: &HeldSignals,
+    held: &HeldSignals,
 ) -> Result<()> {
-    let mounted = match Mounted::ntfs(patient.device.path(), place, signals) {
+    let mounted = match Mounted::ntfs(patient.device.path(), place, held) {
         Ok(mounted) => mounted,
         Err(error) => {
             let words = error.to_string();
@@ -430,7 +431,7 @@ fn through_mount(
         }
     };
     for (unlink, told) in unlinks.iter().zip(told.iter_mut()) {
-        if mount::is_stopped() {
+        if signals::is_stopped() {
             *told = Err("a signal asked this program to end".to_owned());
             continue;
         }

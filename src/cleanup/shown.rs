@@ -7,6 +7,7 @@ use crate::cleanup::discover::Patient;
 use crate::cleanup::plan::Plan;
 use crate::cleanup::report_text::{done_to_the_disk, human_size, printable};
 use crate::event::Event;
+use crate::volume::signals::Heard;
 
 /// One event as a line; none for those that only move a bar.
 pub fn line_of(event: &Event) -> Option<String> {
@@ -26,6 +27,20 @@ pub fn line_of(event: &Event) -> Option<String> {
         Event::Verified { good: false } => "NOT VERIFIED: see the report".to_owned(),
         Event::Note { text } => format!("note: {}", printable(text)),
     })
+}
+
+/// What is told when a signal asks this program to end.
+pub fn signal_words(heard: Heard) -> &'static str {
+    match heard {
+        Heard::Held => {
+            "interrupted: what is being written is brought to its end or taken back first; the report comes then"
+        }
+        Heard::Ends { written: false } => "interrupted: no disk was written",
+        Heard::Ends { written: true } => {
+            "interrupted: what was written is named by the journal in the store; run again with the same store, and what is \
+             half done is taken back first"
+        }
+    }
 }
 
 /// A disk by what can be seen on it: node, size, model and serial number.

@@ -143,8 +143,16 @@ pub struct ListedRun {
 }
 
 impl ListedRun {
-    fn of(held: &RunOnDisk, exam: &Exam) -> Self {
+    /// `others`: all runs of the disk. What a newer one has proven to be its own is not in force by this one.
+    fn of(held: &RunOnDisk, others: &[RunOnDisk], exam: &Exam) -> Self {
         let standings = held.all_standings(exam);
+        let newer = || {
+            let later = others.iter().take_while(|other| other.run.id() != held.run.id());
+            later.filter(|other| !other.is_undo())
+        };
+        let is_anothers = |change: &Change| {
+            !held.is_proven() && newer().any(|other| other.is_proven() && other.has_the_same(held, change))
+        };
         let header = &held.journal.header;
         Self {
             id: held.run.id().to_owned(),
@@ -153,7 +161,10 @@ impl ListedRun {
                 RunKind::Clean => None,
                 RunKind::Undo { of } => Some(of.clone()),
             },
-            in_force: standings.iter().filter(|(_, standing)| *standing == Standing::InForce).count(),
+            in_force: standings
+                .iter()
+                .filter(|(change, standing)| *standing == Standing::InForce && !is_anothers(change))
+                .count(),
             changes: standings.len(),
             unfinished: held.is_unfinished(),
         }
@@ -187,7 +198,7 @@ pub fn list_runs(patient: &Patient, settings: &Settings, sink: Sink<'_>) -> Resu
 /// The runs of a store that belong to a disk, newest first, and what else there is to say of the store.
 fn listed(store: &Store, exam: &Exam) -> Result<(Vec<ListedRun>, Vec<String>)> {
     let Runs { held, notes, unusable } = runs_of(store, exam)?;
-    let runs = held.iter().map(|held| ListedRun::of(held, exam)).collect();
+    let runs = held.iter().map(|run| ListedRun::of(run, &held, exam)).collect();
     Ok((runs, notes.into_iter().chain(unusable.into_iter().map(|run| run.why)).collect()))
 }
 

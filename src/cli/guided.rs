@@ -1,12 +1,12 @@
 //! What may be typed without a command: on a terminal, the guided way through a clean.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, ValueEnum};
 
 use super::{Color, Cure, Options, Reading, StoreArg, Task, cure};
 use crate::error::{Error, Result};
+use crate::policy::{Hibernation, Policy};
 use crate::practice::Practice;
 use crate::store::Store;
 
@@ -115,35 +115,50 @@ impl Options {
     }
 
     /// A clean as decided here, as it is typed behind `deblast` where nobody is asked. What the live image adds by itself
-    /// from its medium is left out. So are the disks: their names may be others where this is read.
-    #[must_use]
-    pub fn as_batch(&self, medium: Option<&Path>) -> Vec<String> {
+    /// from its medium is left out. So are the disks, whose names may be others where this is read, and the giving up of a
+    /// hibernated session, which is asked for disk by disk.
+    ///
+    /// # Errors
+    /// A place that was named is not on the medium, so that the live image would not find it at its next start; or it cannot
+    /// be written down.
+    pub fn as_batch(&self, medium: Option<&Path>) -> Result<Vec<String>> {
+        const DOING: &str = "write down what repeats this clean";
         let adds = |name: &str, path: &Path| medium.is_some_and(|medium| medium.join(name) == path);
         let mut words = vec!["clean".to_owned(), "--yes".to_owned()];
-        words.extend(cure::typed(&self.policy));
+        words.extend(cure::typed(&Policy { hibernation: Hibernation::Refuse, ..self.policy.clone() }));
         words.extend(self.deep.then(|| "--deep".to_owned()));
         let mut add = |option: &str, path: &Path| {
             // It is read in another folder than this one.
-            let whole = match path.as_os_str() == OsStr::new("disk") {
-                true => path.to_owned(),
-                false => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+            let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            if medium.is_some_and(|medium| !whole.starts_with(medium)) {
+                let why = format!(
+                    "{option} {} is not on the medium, and is gone at the next start",
+                    whole.display()
+                );
+                return Err(Error::refused(DOING, why).hint("have it lie on the medium"));
+            }
+            let Some(text) = whole.to_str() else {
+                return Err(Error::refused(DOING, "its name is no text").device(&whole).hint("rename it"));
             };
-            words.extend([option.to_owned(), whole.display().to_string()]);
+            words.extend([option.to_owned(), text.to_owned()]);
+            Ok(())
         };
         for file in &self.signatures {
             if !file.parent().is_some_and(|folder| adds("signatures", folder)) {
-                add("--signatures", file);
+                add("--signatures", file)?;
             }
         }
-        match &self.store {
-            store if store.is_on_patient() => add("--store", Path::new("disk")),
-            store if self.store_named && !adds("store", store.root()) => add("--store", store.root()),
-            _ => {}
+        let store = &self.store;
+        if self.store_named && !store.is_on_patient() && !adds("store", store.root()) {
+            add("--store", store.root())?;
         }
         if let Some(folder) = self.report_dir.as_deref().filter(|folder| !adds("reports", folder)) {
-            add("--report-dir", folder);
+            add("--report-dir", folder)?;
         }
-        words
+        if store.is_on_patient() {
+            words.extend(["--store", "disk"].map(str::to_owned));
+        }
+        Ok(words)
     }
 }
 
@@ -179,24 +194,30 @@ mod tests {
             "--signatures",
             "/m/signatures/own.toml",
             "--signatures",
-            "/elsewhere/a b.hdb",
+            "/m/more/a b.hdb",
         ];
         let guided =
             resolve(&[&decided[..], &["--store", "/m/store", "--report-dir", "/m/reports"]].concat());
-        let words = guided.as_batch(Some(Path::new("/m")));
+        let words = guided.as_batch(Some(Path::new("/m"))).unwrap();
         let refs: Vec<&str> = words.iter().map(String::as_str).collect();
         let batch = resolve(&refs);
         assert!(matches!(batch.task, Task::Clean) && batch.ask == Ask::Yes && batch.deep);
-        assert_eq!(batch.policy, guided.policy);
-        assert_eq!(batch.signatures, [PathBuf::from("/elsewhere/a b.hdb")]);
+        // A session is given up disk by disk, by a word, and by no file.
+        assert_eq!(guided.policy.hibernation, Hibernation::Discard);
+        assert_eq!(batch.policy, Policy { hibernation: Hibernation::Refuse, ..guided.policy.clone() });
+        assert_eq!(batch.signatures, [PathBuf::from("/m/more/a b.hdb")]);
         assert!(!batch.store_named && batch.report_dir.is_none(), "{words:?}");
         // Elsewhere than in the live image nothing is added by anybody.
-        let words = guided.as_batch(None);
+        let words = guided.as_batch(None).unwrap();
         assert!(
             words.contains(&"/m/store".to_owned()) && words.contains(&"/m/signatures/own.toml".to_owned())
         );
-        assert_eq!(resolve(&[]).as_batch(None), ["clean", "--yes"]);
-        assert_eq!(resolve(&["--store", "disk"]).as_batch(None), ["clean", "--yes", "--store", "disk"]);
+        assert_eq!(resolve(&[]).as_batch(None).unwrap(), ["clean", "--yes"]);
+        let on_disk = resolve(&["--store", "disk"]).as_batch(Some(Path::new("/m")));
+        assert_eq!(on_disk.unwrap(), ["clean", "--yes", "--store", "disk"]);
+        // What lies in this machine's memory is gone when it is switched off.
+        let words = resolve(&["--store", "/tmp/store"]).as_batch(Some(Path::new("/m"))).unwrap_err();
+        assert!(words.to_string().contains("--store /tmp/store is not on the medium"), "{words}");
     }
 
     #[test]

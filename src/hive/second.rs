@@ -8,12 +8,11 @@
 //! - it takes a value of more than 16344 bytes for big data in version 1.3 too, which has none;
 //! - it does not know types above REG_QWORD.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use super::cell::{SEGMENT, u32_at};
 use super::{CHECKSUM, FILE_TYPE, Hive, checksum};
 use crate::change::{ValueData, ValueType};
 use crate::error::{Cause, Error, Result};
+use crate::fence::fenced;
 use crate::path::RegPath;
 
 const DOING: &str = "read a value with the second reader";
@@ -26,11 +25,11 @@ const DOING: &str = "read a value with the second reader";
 pub fn read_value(hive: &Hive, key: &RegPath, value: &str) -> Result<Option<ValueData>> {
     look_through(hive, key).map_err(|error| error.within(DOING).path(key))?;
     // Nothing mutable is shared with the closure, so nothing can be left half changed.
-    let read = catch_unwind(AssertUnwindSafe(|| match primary(hive) {
+    let read = fenced(DOING, "nt-hive", || match primary(hive) {
         Some(copy) => read(&copy, key, value),
         None => read(hive.as_bytes(), key, value),
-    }));
-    read.unwrap_or_else(|_| Err(Error::library(DOING, "nt-hive panicked"))).map_err(|error| error.path(key))
+    });
+    read.map_err(|error| error.path(key))
 }
 
 /// SYSTEM.ALT as nt-hive takes it, which knows no file type but that of a primary hive; none for a primary hive.

@@ -19,6 +19,9 @@ use crate::error::{Context, Error, Result};
 use journal::StoredFile;
 pub use runs::{RunFolder, Store};
 
+/// What to do where the record cannot be made that a run needs before it writes.
+const NOTHING_DONE: &str = "give another store with --store; nothing was done to the disk";
+
 /// Writes a new file of a run folder, has it reach the medium, and reads it back.
 ///
 /// # Errors
@@ -32,9 +35,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<Sha256> {
         sync_folder(path)?;
         read_again(path)
     };
-    let again = write()
-        .doing("write the record of the run")
-        .map_err(|e| e.device(path).hint("give another store with --store; nothing was done to the disk"))?;
+    let again = write().doing("write the record of the run").map_err(|e| e.device(path))?;
     if again != bytes {
         return Err(Error::refused(
             "trust the record of the run",
@@ -109,8 +110,7 @@ impl RunFolder {
         const DOING: &str = "write the backup";
         let name = Path::new("backup").join(format!("{name}.gz"));
         let path = self.path().join(&name);
-        let place =
-            |e: Error| e.device(&path).hint("give another store with --store; nothing was done to the disk");
+        let place = |e: Error| e.device(&path).hint(NOTHING_DONE);
         self.make_folder("backup")?;
         let file = OpenOptions::new().write(true).create_new(true).open(&path).doing(DOING).map_err(place)?;
         let mut encoder = GzEncoder::new(Hashing { file, hasher: Hasher::default() }, Compression::default());
@@ -131,7 +131,17 @@ impl RunFolder {
     /// # Errors
     /// As for every file of the store.
     pub fn write_text(&self, name: &str, text: &str) -> Result<()> {
-        write_new(&self.path().join(name), text.as_bytes()).map(drop)
+        write_new(&self.path().join(name), text.as_bytes()).map(drop).map_err(|e| e.hint(NOTHING_DONE))
+    }
+
+    /// Keeps the report beside the journal, once all is over.
+    ///
+    /// # Errors
+    /// As for every file of the store.
+    pub fn write_report(&self, json: &str) -> Result<()> {
+        write_new(&self.path().join("report.json"), json.as_bytes()).map(drop).map_err(|e| {
+            e.hint("the disk is as the report tells that was shown, and undo needs only the journal; --report-dir keeps it elsewhere")
+        })
     }
 
     fn make_folder(&self, name: &str) -> Result<()> {

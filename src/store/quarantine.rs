@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Journal, StoredFile};
-use super::{RunFolder, read_again, write_new};
+use super::{NOTHING_DONE, RunFolder, read_again, write_new};
 use crate::change::FileId;
 use crate::digest::Digests;
 use crate::error::{Context, Error, Result};
@@ -77,7 +77,8 @@ impl RunFolder {
     pub fn keep(&self, entry: &Entry, bytes: &[u8]) -> Result<StoredFile> {
         self.make_folder("quarantine")?;
         let name = path_of(&entry.name);
-        let sha256 = write_new(&self.path().join(&name), &encoded(bytes))?;
+        let sha256 =
+            write_new(&self.path().join(&name), &encoded(bytes)).map_err(|e| e.hint(NOTHING_DONE))?;
         let kept = StoredFile { name, sha256 };
         if Digests::of(&self.kept(&kept)?) != entry.content {
             return Err(Error::refused(
@@ -98,7 +99,8 @@ impl RunFolder {
         let encoding = format!("every byte combined with {KEY:#04x} by exclusive or");
         let manifest = Manifest { schema: SCHEMA.to_owned(), encoding, files };
         let text = to_json_pretty(&manifest).map_err(|e| Error::library("write the manifest", e))?;
-        let sha256 = write_new(&self.path().join(MANIFEST), text.as_bytes())?;
+        let sha256 =
+            write_new(&self.path().join(MANIFEST), text.as_bytes()).map_err(|e| e.hint(NOTHING_DONE))?;
         Ok(StoredFile { name: MANIFEST.into(), sha256 })
     }
 

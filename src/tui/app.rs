@@ -237,7 +237,11 @@ impl App {
 
     /// Whether a plan must be drawn before it can be answered.
     pub(super) fn awaits_drawing(&self) -> bool {
-        self.screen == Screen::Plan && self.proposal.is_some() && self.asked_since.is_none()
+        self.screen == Screen::Plan
+            && self.proposal.is_some()
+            && self.asked_since.is_none()
+            && self.overlay.is_none()
+            && !self.is_too_small.get()
     }
 
     /// Changes the state by a message. `now` is the time since the start.
@@ -255,6 +259,10 @@ impl App {
         };
         if self.overlay.is_none() {
             self.overlay = self.notes.pop_front().map(Overlay::Note);
+        }
+        if self.overlay.is_some() || self.is_too_small.get() {
+            // What hides the plan has its reading begin anew.
+            self.asked_since = None;
         }
         effects
     }

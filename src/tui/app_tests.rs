@@ -192,6 +192,11 @@ fn a_yes_counts_once_the_plan_was_seen() {
     assert!(matches!(&played.app.overlay, Some(Overlay::Note(words)) if words.contains("does not count")));
     played.press(Press::Enter);
     assert_eq!(played.effects, [clean()]);
+    // The words stood above the plan, whose time begins anew.
+    played.keys("y");
+    played.tell(Msg::Drawn);
+    played.now += Duration::from_millis(350);
+    assert_eq!(played.effects, [clean()]);
     played.keys("y");
     assert_eq!(played.effects, [clean(), Effect::Answer(true)]);
 }
@@ -394,4 +399,30 @@ fn keys_do_what_the_footer_says_and_nothing_else() {
         played.press(press);
         assert_eq!(played.effects, [clean()]);
     }
+}
+
+/// A plan that came while something stood above it was not seen: its time begins when it can be.
+#[test]
+fn a_plan_that_nobody_saw_is_not_carried_out() {
+    let mut played = Played::seen(false);
+    played.keys("c");
+    played.keys("?");
+    played.hear(News::Asked(Box::new(proposal(Kind::Clean))));
+    assert!(!played.app.awaits_drawing(), "help stands above it");
+    played.now += Duration::from_secs(5);
+    // The first key closes the help.
+    played.keys("yy");
+    assert!(!played.effects.contains(&Effect::Answer(true)));
+    assert!(played.app.awaits_drawing());
+    played.tell(Msg::Drawn);
+    played.keys("y");
+    assert!(!played.effects.contains(&Effect::Answer(true)), "too soon");
+    played.now += Duration::from_secs(1);
+    // Help above it again: again it must be seen first.
+    played.keys("?qy");
+    assert!(!played.effects.contains(&Effect::Answer(true)));
+    played.tell(Msg::Drawn);
+    played.now += Duration::from_secs(1);
+    played.keys("y");
+    assert!(played.effects.contains(&Effect::Answer(true)));
 }

@@ -238,8 +238,11 @@ impl<R: BufRead, W: Write> Guide<'_, R, W> {
         acts.push((Act::Clean, "plan a clean; the plan is shown before anything is written".to_owned()));
         acts.push((Act::Undo, "undo an earlier run of the store".to_owned()));
         acts.push((Act::Switches, "decide how a clean is done".to_owned()));
-        acts.push((Act::Store, format!("where the record goes: {}", printable(&self.work.store()))));
-        acts.push((Act::Save, "save this report in a folder".to_owned()));
+        // Nothing of a practice outlives it.
+        if !self.task.practice {
+            acts.push((Act::Store, format!("where the record goes: {}", printable(&self.work.store()))));
+            acts.push((Act::Save, "save this report in a folder".to_owned()));
+        }
         acts.push((Act::LookAgain, "look at this disk again".to_owned()));
         acts.push(match self.disks.len() {
             1 => (Act::Disks, "look again which disks are attached".to_owned()),

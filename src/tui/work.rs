@@ -20,7 +20,7 @@ use crate::cli::{GuidedTask, Options, Task, store_at};
 use crate::error::Result;
 use crate::event::{Event, Sink};
 use crate::finding::Outcome;
-use crate::policy::Policy;
+use crate::policy::{Hibernation, Policy};
 use crate::threat::Signatures;
 use crate::volume::mount::{hold_signals, is_stopped};
 
@@ -197,7 +197,7 @@ impl Work {
     /// # Errors
     /// It cannot be written there.
     pub(super) fn save_batch(&self, folder: &Path) -> Result<Vec<String>> {
-        let typed = self.options.as_batch(self.medium.as_deref());
+        let typed = self.options.as_batch(self.medium.as_deref())?;
         let (path, kept) = Wishes::batch(&typed)?.save(folder)?;
         let mut words = vec![path.display().to_string()];
         words.extend(kept.map(|kept| format!("the one that was there is now {}", kept.display())));
@@ -205,6 +205,11 @@ impl Work {
             "it runs `deblast {}` on every disk, asks nothing, and switches off",
             typed.join(" ")
         ));
+        if self.options.policy.hibernation == Hibernation::Discard {
+            words.push(
+                "the giving up of hibernated sessions is left out: it is decided disk by disk".to_owned(),
+            );
+        }
         Ok(words)
     }
 

@@ -34,6 +34,7 @@ mod recognise;
 mod record;
 mod recorder;
 mod second;
+pub mod signals;
 mod stream;
 #[cfg(test)]
 pub(crate) mod testing;

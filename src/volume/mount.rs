@@ -11,13 +11,13 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::mount::{UnmountFlags, unmount};
 
+pub use super::signals::{HeldSignals, hold_signals, is_stopped};
 use super::{Roots, in_use::names_in, private};
 use crate::error::{Context, Error, Result};
 use crate::path::WinPath;
@@ -30,9 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const BUSY: Duration = Duration::from_secs(10);
 /// How often something is looked at again.
 const TICK: Duration = Duration::from_millis(5);
-/// Signals that ask this program to end.
-const SIGNALS: [i32; 3] =
-    [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
 
 /// Why no volume can be mounted read-write on this machine; none where it can.
 pub fn obstacle() -> Option<String> {
@@ -49,63 +46,6 @@ pub fn obstacle() -> Option<String> {
 fn is_on_path(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
-}
-
-/// Whether a signal has asked this program to end while signals were held. What is under way is brought to its end
-/// first.
-pub fn is_stopped() -> bool {
-    signals().stop.load(Ordering::SeqCst)
-}
-
-struct Signals {
-    /// A signal came while they were held.
-    stop: Arc<AtomicBool>,
-    /// Nobody holds them: signals do what they always do.
-    idle: Arc<AtomicBool>,
-    /// How many hold them.
-    holders: AtomicUsize,
-}
-
-fn signals() -> &'static Signals {
-    static SIGNALS_SEEN: OnceLock<Signals> = OnceLock::new();
-    SIGNALS_SEEN.get_or_init(|| Signals {
-        stop: Arc::new(AtomicBool::new(false)),
-        idle: Arc::new(AtomicBool::new(true)),
-        holders: AtomicUsize::new(0),
-    })
-}
-
-/// While this lives, a signal that asks this program to end is noted ([`is_stopped`]) and not obeyed.
-pub struct HeldSignals(());
-
-impl Drop for HeldSignals {
-    fn drop(&mut self) {
-        let signals = signals();
-        if signals.holders.fetch_sub(1, Ordering::SeqCst) == 1 {
-            signals.idle.store(true, Ordering::SeqCst);
-        }
-    }
-}
-
-/// Has signals wait: for as long as a volume is mounted, and its dirty flag set for that; or as somebody else has a
-/// better end for what is under way. They wait until the last who holds them lets go.
-///
-/// # Errors
-/// The handlers cannot be set.
-pub fn hold_signals() -> Result<HeldSignals> {
-    static REGISTERED: AtomicBool = AtomicBool::new(false);
-    let signals = signals();
-    if !REGISTERED.swap(true, Ordering::SeqCst) {
-        for signal in SIGNALS {
-            // In this order: the first of them ends the program.
-            signal_hook::flag::register_conditional_default(signal, signals.idle.clone())
-                .and_then(|_| signal_hook::flag::register(signal, signals.stop.clone()))
-                .doing("have signals wait until the volume is unmounted")?;
-        }
-    }
-    signals.holders.fetch_add(1, Ordering::SeqCst);
-    signals.idle.store(false, Ordering::SeqCst);
-    Ok(HeldSignals(()))
 }
 
 /// The folder of one mount, locked while its run lives.

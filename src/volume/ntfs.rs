@@ -173,6 +173,9 @@ impl FileSystem for NtfsVolume {
             },
             progress,
         )?;
+        if let Some(error) = parents.failed.take() {
+            scan.problem(error);
+        }
         Ok(scan)
     }
 

@@ -6,6 +6,7 @@ use super::data;
 use super::mft::Mft;
 use super::ntfs::ROOT;
 use super::record::{Name, Namespace, kind};
+use crate::error::Error;
 use crate::path::WinPath;
 
 /// How many directories a path can have here; Windows ends at some 16 000 by the length of a path, in practice at 128.
@@ -17,11 +18,13 @@ const CACHE_LIMIT: usize = 4096;
 pub(super) struct Parents<'a> {
     mft: &'a Mft,
     known: HashMap<u64, Option<(u16, Name)>>,
+    /// Why the first directory that could not be read was not: what lies below it seems to be nowhere.
+    pub(super) failed: Option<Error>,
 }
 
 impl<'a> Parents<'a> {
     pub(super) fn new(mft: &'a Mft) -> Self {
-        Self { mft, known: HashMap::new() }
+        Self { mft, known: HashMap::new(), failed: None }
     }
 
     /// The path of record `number` by one of its names, and whether it leads to the root.
@@ -65,8 +68,14 @@ impl<'a> Parents<'a> {
         read
     }
 
-    fn read(&self, number: u64) -> Option<(u16, Name)> {
-        let owned = self.mft.record(number).ok().flatten()?;
+    fn read(&mut self, number: u64) -> Option<(u16, Name)> {
+        let owned = match self.mft.record(number) {
+            Ok(found) => found?,
+            Err(error) => {
+                self.failed = self.failed.take().or(Some(error).filter(Error::is_io));
+                return None;
+            }
+        };
         let record = owned.record();
         if !record.is_directory() || record.base().is_some() {
             return None;

@@ -5,7 +5,6 @@
 //! directories of volumes with 64 KiB clusters (0.4.0). Files are asked for by their record, so neither matters here.
 
 use std::io::BufReader;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ::ntfs::attribute_value::NtfsAttributeValue;
@@ -17,6 +16,7 @@ use super::stream::Stream;
 use super::{ReadAt, bytes};
 use crate::change::FileId;
 use crate::error::{Error, Result};
+use crate::fence::fenced;
 use crate::memory;
 
 const DOING: &str = "read the file with the second reader";
@@ -29,8 +29,7 @@ const UNIT: u8 = 4;
 /// The record is another file by now; the crate cannot read it; the file is larger.
 pub(super) fn read_again(device: Arc<dyn ReadAt>, id: FileId, max: u64) -> Result<Vec<u8>> {
     // Nothing mutable is shared with the closure. The crate asserts here and there on damaged volumes.
-    let read = catch_unwind(AssertUnwindSafe(|| read(device, id, max)));
-    read.unwrap_or_else(|_| Err(Error::library(DOING, "the ntfs crate panicked")))
+    fenced(DOING, "ntfs", || read(device, id, max))
 }
 
 fn read(device: Arc<dyn ReadAt>, id: FileId, max: u64) -> Result<Vec<u8>> {

@@ -1,11 +1,14 @@
 //! A practice disk in memory whose every sector write and sync is recorded, and the states that cutting the power
 //! at each of them leaves.
 
+#![allow(dead_code, reason = "each topic uses its part of these helpers")]
+
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use deblast::cleanup::discover::Patient;
 use deblast::error::{Error, Result};
@@ -24,18 +27,33 @@ pub(crate) struct Practice {
     pub(crate) path: PathBuf,
 }
 
+/// A practice disk: the name of its file, and the options that it is made with.
+pub(crate) type Made = (&'static str, &'static [&'static str]);
+
+thread_local! {
+    /// The disk that this thread tells of, where it is not the topic's own.
+    static CHOSEN: Cell<Option<Made>> = const { Cell::new(None) };
+}
+
+/// Has this thread, and those that [`in_parallel`] makes for it, tell of another disk than the topic's own.
+pub(crate) fn on_disk(made: Made) {
+    CHOSEN.set(Some(made));
+}
+
 /// Made once a process by tools that are not ours: the name of its file and its options stand in each topic.
 pub(crate) fn practice() -> &'static Practice {
-    static DISK: OnceLock<Practice> = OnceLock::new();
-    DISK.get_or_init(|| {
+    static DISKS: Mutex<BTreeMap<&str, &'static Practice>> = Mutex::new(BTreeMap::new());
+    let (name, options) = CHOSEN.get().unwrap_or(crate::PRACTICE);
+    let mut disks = DISKS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    disks.entry(name).or_insert_with(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         // What a static holds is never dropped, so not in a folder of its own that would stay behind.
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(crate::PRACTICE.0);
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let mut make = Command::new(root.join("scripts/make-practice-disk"));
-        make.arg(&path).args(crate::PRACTICE.1).current_dir(root);
+        make.arg(&path).args(options).current_dir(root);
         let output = make.output().unwrap();
         assert!(output.status.success(), "{make:?}: {}", String::from_utf8_lossy(&output.stderr));
-        Practice { bytes: std::fs::read(&path).unwrap(), path }
+        Box::leak(Box::new(Practice { bytes: std::fs::read(&path).unwrap(), path }))
     })
 }
 
@@ -175,13 +193,13 @@ pub(crate) fn reader(overlay: &Overlay) -> Arc<dyn ReadAt> {
     Arc::new(Reader(Arc::new(Mutex::new(overlay.clone()))))
 }
 
-/// What a store held at some moment: its folders, and its files with their bytes.
+/// What a store held at some moment: its folders, each before what lies in it, and its files with their bytes.
 #[derive(Default)]
-pub(crate) struct Snapshot(Vec<(PathBuf, Option<Vec<u8>>)>);
+pub(crate) struct Snapshot(pub(crate) Vec<(PathBuf, Option<Arc<Vec<u8>>>)>);
 
 impl Snapshot {
     pub(crate) fn of(store: &Path) -> Self {
-        fn add(root: &Path, folder: &Path, entries: &mut Vec<(PathBuf, Option<Vec<u8>>)>) {
+        fn add(root: &Path, folder: &Path, entries: &mut Vec<(PathBuf, Option<Arc<Vec<u8>>>)>) {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
                 let name = path.strip_prefix(root).unwrap().to_owned();
@@ -189,7 +207,7 @@ impl Snapshot {
                     entries.push((name, None));
                     add(root, &path, entries);
                 } else {
-                    entries.push((name, Some(std::fs::read(&path).unwrap())));
+                    entries.push((name, Some(Arc::new(std::fs::read(&path).unwrap()))));
                 }
             }
         }
@@ -205,7 +223,7 @@ impl Snapshot {
         let folder = folder.unwrap();
         for (name, bytes) in &self.0 {
             match bytes {
-                Some(bytes) => std::fs::write(folder.path().join(name), bytes).unwrap(),
+                Some(bytes) => std::fs::write(folder.path().join(name), bytes.as_slice()).unwrap(),
                 None => std::fs::create_dir(folder.path().join(name)).unwrap(),
             }
         }
@@ -253,7 +271,7 @@ pub(crate) struct Cut {
 
 /// Which of `count` writes since the last sync have reached the medium: all subsets of a few; of more every prefix,
 /// each with one missing, and each alone.
-fn subsets(count: usize) -> BTreeSet<Vec<bool>> {
+pub(crate) fn subsets(count: usize) -> BTreeSet<Vec<bool>> {
     if count <= 4 {
         return (0..1_u32 << count).map(|set| (0..count).map(|n| set >> n & 1 == 1).collect()).collect();
     }
@@ -303,9 +321,11 @@ pub(crate) fn cuts(recording: &Recording) -> Vec<Cut> {
 pub(crate) fn in_parallel<T: Sync>(items: &[T], work: impl Fn(usize, &T) + Sync) {
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(2, usize::from).min(4);
+    let chosen = CHOSEN.get();
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
+                CHOSEN.set(chosen);
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(item) = items.get(index) else { break };

@@ -137,9 +137,10 @@ impl Desk {
         Guest { command: self.command.clone(), came_true: true, said, serial: seen.serial() }
     }
 
-    /// What the terminal shows now.
+    /// What the terminal shows now; a blank that was drawn and one that was not are the same to see.
     pub(crate) fn shown(&self) -> String {
-        lock(&self.seen).shown()
+        let shown = lock(&self.seen).shown();
+        shown.lines().map(str::trim_end).collect::<Vec<_>>().join("\n").trim_end().to_owned()
     }
 
     /// Bytes that have come over the line.

@@ -54,8 +54,8 @@ impl App {
             (Screen::Log | Screen::Work, _) => Vec::new(),
         };
         if self.is_practice {
-            // It would have the live image look for a stand-in.
-            offers.retain(|action| *action != Batch);
+            // Nothing of it outlives it, and the live image is not to look for a stand-in.
+            offers.retain(|action| ![Batch, Store, Save].contains(action));
         }
         if self.live && self.is_idle() && matches!(self.screen, Screen::Disks | Screen::Report) {
             offers.push(PowerOff);

@@ -99,6 +99,10 @@ fn about(disk: &DiskView) -> Vec<Row> {
         rows.push(toned(Tone::Strong, words));
     }
     rows.extend(target.note.iter().map(|note| toned(Tone::Caution, printable(note))));
+    // The way around an obstacle stands above the fold.
+    let problems =
+        target.installs.iter().flat_map(|install| install.problems.iter().chain(&install.volume.state));
+    rows.extend(ways_here(problems.chain(&target.note).map(String::as_str)));
     for install in &target.installs {
         let (glyph, tone) = mark(install.verdict);
         rows.push(row(""));
@@ -118,9 +122,6 @@ fn about(disk: &DiskView) -> Vec<Row> {
         }
     }
     rows.extend(target.remarks.iter().map(|words| row(printable(words))));
-    let problems =
-        target.installs.iter().flat_map(|install| install.problems.iter().chain(&install.volume.state));
-    rows.extend(ways_here(problems.chain(&target.note).map(String::as_str)));
     if let Some(done) = &disk.done {
         rows.extend(
             done.troubles

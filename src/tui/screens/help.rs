@@ -8,10 +8,12 @@
 //! ```
 
 use ratatui::layout::Rect;
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::tui::app::{App, Screen};
-use crate::tui::keys::KEYS;
+use crate::tui::keys::{Binding, KEYS};
 use crate::tui::screens::pane::{Painter, Row, row, toned};
+use crate::tui::text::wrap;
 use crate::tui::theme::Tone;
 
 pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App, from: usize) {
@@ -21,26 +23,39 @@ pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App, from: usi
     let mut rows = vec![row(does), row(does_not)];
     // Where it is wide, two bindings a line; else only those of this screen, so that all of it is in sight.
     let offers = app.offers();
-    let lines: Vec<String> = KEYS
-        .iter()
-        .filter(|binding| area.width >= 100 || offers.contains(&binding.action))
-        .map(|binding| format!("{:<17}{}", binding.shown, binding.help))
-        .collect();
-    if area.width >= 100 {
-        let half = lines.len().div_ceil(2);
-        let (left, right) = lines.split_at(half);
-        let column = usize::from(area.width) / 2;
+    let is_wide = area.width >= 100;
+    let shown: Vec<&Binding> =
+        KEYS.iter().filter(|binding| is_wide || offers.contains(&binding.action)).collect();
+    let width = usize::from(area.width);
+    if is_wide {
+        let column = width / 2 - 1;
+        let (left, right) = shown.split_at(shown.len().div_ceil(2));
+        let (left, right) = (lines(left, column), lines(right, column));
         rows.push(row(""));
-        for (index, line) in left.iter().enumerate() {
-            let other = right.get(index).map(String::as_str).unwrap_or_default();
-            let gap = column.saturating_sub(line.chars().count()).max(2);
-            rows.push(Row::kept(format!("{line}{}{other}", " ".repeat(gap))));
+        for index in 0..left.len().max(right.len()) {
+            let [one, other] = [&left, &right].map(|lines| lines.get(index).map_or("", String::as_str));
+            let gap = (column + 2).saturating_sub(one.width());
+            rows.push(Row::kept(format!("{one}{}{other}", " ".repeat(gap))));
         }
     } else {
         rows.push(toned(Tone::Strong, "Keys of this screen"));
-        rows.extend(lines.into_iter().map(Row::kept));
+        rows.extend(lines(&shown, width).into_iter().map(Row::kept));
     }
     painter.text(inner, &rows, from, Some(&app.reach));
+}
+
+/// Each key with what it does, in lines of that width: what does not fit goes on below itself.
+fn lines(bindings: &[&Binding], width: usize) -> Vec<String> {
+    const KEY: usize = 17;
+    let mut lines = Vec::new();
+    for binding in bindings {
+        let mut key = binding.shown;
+        for help in wrap(binding.help, width.saturating_sub(KEY)) {
+            lines.push(format!("{key:<KEY$}{}", help.trim_start()));
+            key = "";
+        }
+    }
+    lines
 }
 
 /// What a screen does, and what it does not.

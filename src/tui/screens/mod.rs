@@ -165,9 +165,13 @@ fn over(painter: &mut Painter<'_>, body: Rect, app: &App, overlay: &Overlay) {
     let width = usize::from(body.width);
     let entry = |text: &str| {
         // The end of what is typed is what must be seen.
-        let from = text.width().saturating_sub(width.saturating_sub(4));
-        let shown: String = text.chars().skip(from).collect();
-        let cut = if from > 0 { painter.theme.cut().to_string() } else { String::new() };
+        let room = width.saturating_sub(4);
+        let from = text
+            .char_indices()
+            .map(|(at, _)| at)
+            .find(|at| text.get(*at..).unwrap_or_default().width() <= room);
+        let shown = text.get(from.unwrap_or(text.len())..).unwrap_or_default();
+        let cut = if shown.len() < text.len() { painter.theme.cut().to_string() } else { String::new() };
         toned(Tone::Strong, format!("{cut}{shown}_"))
     };
     let (title, rows): (&str, Vec<Row>) = match overlay {

@@ -7,7 +7,6 @@
 //! the flag set, and at worst clusters that no file has, or the folder; no other file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fatfs::FsOptions;
@@ -20,6 +19,7 @@ use super::table::Link;
 use super::{FatVolume, directories};
 use crate::change::FileId;
 use crate::error::{Error, Result};
+use crate::fence::fenced;
 use crate::path::WinPath;
 use crate::volume::bytes::{len_of, u32_at};
 use crate::volume::recorder::Recorder;
@@ -69,8 +69,7 @@ pub(super) fn placement(
     let overlay = Overlay::new(volume.table.device.clone());
     let written = Arc::new(Mutex::new(overlay));
     // Nothing but the copy in memory is shared with the closure, and it is thrown away with an error.
-    let made = catch_unwind(AssertUnwindSafe(|| make(written.clone(), above, new)));
-    made.unwrap_or_else(|_| Err(Error::library(DOING, "the fatfs crate panicked")))?;
+    fenced(DOING, "fatfs", || make(written.clone(), above, new))?;
     mend_dots(&written, above, new)?;
     let sectors = written.lock().unwrap_or_else(PoisonError::into_inner).sectors().clone();
     // The root has no entry; the time in that of another folder stays, as Windows leaves it.

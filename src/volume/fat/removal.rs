@@ -7,7 +7,6 @@
 //! flag set, and at worst clusters that no file has, which Windows gives back when it checks the volume.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fatfs::FsOptions;
@@ -18,6 +17,7 @@ use super::table::Link;
 use super::{FatVolume, Found};
 use crate::change::FileId;
 use crate::error::{Error, Result};
+use crate::fence::fenced;
 use crate::path::WinPath;
 use crate::volume::bytes::{len_of, u16_at};
 use crate::volume::recorder::Recorder;
@@ -145,8 +145,7 @@ impl Work<'_> {
         refuse_endless(&volume, &found.facts())?;
         let written = Arc::new(Mutex::new(self.overlay()));
         // Nothing but the copy in memory is shared with the closure, and it is thrown away with an error.
-        let removed = catch_unwind(AssertUnwindSafe(|| remove(written.clone(), &found)));
-        removed.unwrap_or_else(|_| Err(Error::library(DOING, "the fatfs crate panicked")))?;
+        fenced(DOING, "fatfs", || remove(written.clone(), &found))?;
         let sectors = written.lock().unwrap_or_else(PoisonError::into_inner).sectors().clone();
         let mut changed = Vec::new();
         for (place, mut after) in sectors {

@@ -4,7 +4,6 @@
 //! It does not do the work itself (0.3.6): it follows a chain that loops for ever, and does not tell where an entry or a
 //! cluster stands. So it is asked by path, and only for what our own reader could follow to the end.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use fatfs::{FsOptions, OemCpConverter};
@@ -13,6 +12,7 @@ use super::entries::oem_char;
 use super::{FatVolume, directories};
 use crate::change::FileId;
 use crate::error::{Error, Result};
+use crate::fence::fenced;
 use crate::memory;
 use crate::path::WinPath;
 use crate::volume::bytes::len_of;
@@ -34,8 +34,7 @@ pub(super) fn read_again(volume: &FatVolume, id: FileId, max: u64) -> Result<Vec
     refuse_endless(volume, &facts)?;
     let device = volume.table.device.clone();
     // Nothing mutable is shared with the closure. The crate unwraps here and there on damaged volumes.
-    let read = catch_unwind(AssertUnwindSafe(|| read(device, &facts)));
-    read.unwrap_or_else(|_| Err(Error::library(DOING, "the fatfs crate panicked")))
+    fenced(DOING, "fatfs", || read(device, &facts))
 }
 
 /// Refuses what that crate would not come to the end of: a chain on the way to the file, or its own, that does not end,
