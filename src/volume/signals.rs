@@ -4,7 +4,9 @@
 //! to its end or taken back first, by whoever asks. Otherwise the program ends at once, with the exit code that a shell
 //! gives to a program that a signal has ended.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -23,25 +25,36 @@ pub enum Heard {
     },
 }
 
+const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+
 struct State {
     /// How many hold them now.
     held: usize,
     stop: bool,
     written: bool,
+    /// What was held was told when the last let go, before the thread came to it.
+    told: bool,
     watching: bool,
     tell: Option<fn(Heard)>,
 }
 
 static STATE: Mutex<State> =
-    Mutex::new(State { held: 0, stop: false, written: false, watching: false, tell: None });
+    Mutex::new(State { held: 0, stop: false, written: false, told: false, watching: false, tell: None });
 
 fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Set by the handler itself: the thread that hears of a signal may come to it much later, on a busy machine.
+fn came() -> &'static Arc<AtomicBool> {
+    static CAME: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    CAME.get_or_init(Arc::default)
+}
+
 /// Whether a signal has asked this program to end while signals were held.
 pub fn is_stopped() -> bool {
-    state().stop
+    let state = state();
+    state.stop || (state.held > 0 && came().load(Ordering::SeqCst))
 }
 
 /// From here on signals are told by `tell`, whether they are held or end the program.
@@ -60,6 +73,13 @@ impl Drop for HeldSignals {
     fn drop(&mut self) {
         let mut state = state();
         state.held = state.held.saturating_sub(1);
+        // What came while they were held must not end the program now.
+        if state.held == 0 && !state.stop && came().load(Ordering::SeqCst) {
+            (state.stop, state.told) = (true, true);
+            if let Some(tell) = state.tell {
+                tell(Heard::Held);
+            }
+        }
     }
 }
 
@@ -69,8 +89,17 @@ impl Drop for HeldSignals {
 /// They cannot be waited for.
 pub fn hold_signals() -> Result<HeldSignals> {
     wait_for_them()?;
-    state().held += 1;
-    Ok(HeldSignals(()))
+    loop {
+        let mut state = state();
+        let ends = state.held == 0 && !state.stop && came().load(Ordering::SeqCst);
+        if !ends {
+            state.held += 1;
+            return Ok(HeldSignals(()));
+        }
+        // It came before: the program ends as soon as the thread has heard of it.
+        drop(state);
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// A disk is written from here on.
@@ -83,7 +112,10 @@ fn wait_for_them() -> Result<()> {
     if std::mem::replace(&mut state().watching, true) {
         return Ok(());
     }
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).doing(DOING)?;
+    for signal in SIGNALS {
+        signal_hook::flag::register(signal, came().clone()).doing(DOING)?;
+    }
+    let mut signals = Signals::new(SIGNALS).doing(DOING)?;
     let listen = move || signals.forever().for_each(hear);
     std::thread::Builder::new().name("signals".to_owned()).spawn(listen).doing(DOING)?;
     Ok(())
@@ -92,6 +124,9 @@ fn wait_for_them() -> Result<()> {
 fn hear(signal: i32) {
     // Locked until it is over: nobody begins to write meanwhile.
     let mut state = state();
+    if std::mem::take(&mut state.told) {
+        return;
+    }
     let heard = match state.held {
         0 => Heard::Ends { written: state.written },
         _ => Heard::Held,

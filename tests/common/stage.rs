@@ -262,8 +262,6 @@ impl Theatre {
                 drop(inner);
                 let pid = Pid::from_raw(i32::try_from(request.pid()).unwrap()).expect("a caller");
                 kill_process(pid, signal).unwrap();
-                // The program hears of it in a thread of its own; nearly always before this call is answered.
-                std::thread::sleep(Duration::from_millis(50));
                 Verdict::Do
             }
         }
