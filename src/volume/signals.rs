@@ -25,6 +25,9 @@ pub enum Heard {
     },
 }
 
+/// Bytes for the thread that waits: it only tells a line. The usual 2 MiB are not there on every machine.
+const STACK: usize = 128 << 10;
+
 const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
 struct State {
@@ -117,7 +120,7 @@ fn wait_for_them() -> Result<()> {
     }
     let mut signals = Signals::new(SIGNALS).doing(DOING)?;
     let listen = move || signals.forever().for_each(hear);
-    std::thread::Builder::new().name("signals".to_owned()).spawn(listen).doing(DOING)?;
+    std::thread::Builder::new().name("signals".to_owned()).stack_size(STACK).spawn(listen).doing(DOING)?;
     Ok(())
 }
 
