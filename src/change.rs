@@ -75,6 +75,20 @@ impl ValueData {
         Some(String::from_utf16_lossy(&units))
     }
 
+    /// Every string of a REG_MULTI_SZ, empty ones too; the one that ends the list is not among them.
+    fn texts(&self) -> Option<Vec<String>> {
+        if self.kind != ValueType::MULTI_SZ {
+            return None;
+        }
+        let units: Vec<u16> = utf16_units(&self.data).collect();
+        let mut texts: Vec<String> = units.split(|&unit| unit == 0).map(String::from_utf16_lossy).collect();
+        // Behind the NUL of the last string, and behind that of the end.
+        for _ in 0..2 {
+            texts.pop_if(|text| text.is_empty());
+        }
+        Some(texts)
+    }
+
     /// The number, for a REG_DWORD of four bytes.
     pub fn dword(&self) -> Option<u32> {
         let bytes: [u8; 4] = self.data.as_slice().try_into().ok()?;
@@ -84,6 +98,11 @@ impl ValueData {
 
 impl fmt::Display for ValueData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(texts) = self.texts().filter(|texts| texts.len() > 1) {
+            // Nothing is left out: what Windows will do at its next start may stand behind the first.
+            write!(f, "{}", self.kind)?;
+            return texts.iter().try_for_each(|text| write!(f, " {text:?}"));
+        }
         match (self.text(), self.dword()) {
             (Some(text), _) => write!(f, "{} {text:?}", self.kind),
             (_, Some(number)) => write!(f, "{} {number:#010x}", self.kind),

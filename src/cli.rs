@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
 
-use crate::cleanup::Which;
+use crate::cleanup::ledger::Places;
 use crate::cleanup::undo::Only;
+use crate::cleanup::{Settings, Which};
 use crate::error::Result;
 use crate::policy::Policy;
 use crate::store::Store;
+use crate::threat::Signatures;
 
 /// Spells an option's words out once and gives each its meaning.
 macro_rules! choice {
@@ -39,13 +42,16 @@ mod guided;
 pub use configuration::read_and_write as read_and_write_configuration;
 mod hive;
 mod report;
+mod shells;
 mod tools;
+mod watch;
 
 use cure::Cure;
 use guided::GuidedArgs;
 pub use guided::{GuidedTask, Theme};
 pub use hive::{Backup, HiveTask, HiveVerb, Target};
 pub use report::{ReportFormat, ReportTask};
+pub use shells::{completions, manual};
 pub use tools::{Direction, FilterTask, Format, SignaturesTask};
 
 /// Cleans an offline Windows disk of W32/Blaster: finds the Windows installs on it, shows what is wrong and what it
@@ -114,10 +120,13 @@ enum Command {
         #[command(flatten)]
         store: StoreArg,
     },
+    Watch(watch::WatchArgs),
     Report(report::ReportArgs),
     Hive(hive::HiveArgs),
     Signatures(tools::SignaturesArgs),
     Filter(tools::FilterArgs),
+    Completions(shells::CompletionsArgs),
+    Man(shells::ManArgs),
     /// Run the live image: what its init starts
     #[command(hide = true)]
     Live,
@@ -157,6 +166,12 @@ struct Reading {
     /// Hash every program, not only files whose name or size a signature gives: finds copies of any size, takes as long as reading all programs
     #[arg(long)]
     deep: bool,
+    /// Work on so many disks at once [default: as many as there are and memory allows]; a run that asks, the screens and undo work on one
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: Option<u8>,
+    /// Add what happens to this file, as one JSON object a line, with the time and the disk; it is never emptied
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
     /// Whether to colour what is shown
     #[arg(long, value_enum, default_value_t)]
     color: ColorArg,
@@ -240,6 +255,11 @@ pub enum Task {
         /// What of it.
         only: Only,
     },
+    /// Clean every disk that appears.
+    Watch {
+        /// Those too that are there already.
+        present: bool,
+    },
     /// List the runs that belong to a disk.
     ListRuns,
     /// Show or check stored reports; no other option counts.
@@ -250,10 +270,21 @@ pub enum Task {
     Signatures(SignaturesTask),
     /// Print rules for a packet filter; no other option counts.
     Filter(FilterTask),
+    /// Print completions or write manual pages; no other option counts.
+    Shells(ShellTask),
     /// Run the live image; no other option counts.
     Live,
     /// No command: guide whoever sits at the terminal.
     Guided(GuidedTask),
+}
+
+/// What shells and `man` are given.
+#[derive(Debug)]
+pub enum ShellTask {
+    /// What this shell needs to complete words.
+    Completions(clap_complete::Shell),
+    /// The manual pages, into this folder.
+    Man(PathBuf),
 }
 
 /// Whether the plan is carried out.
@@ -284,12 +315,12 @@ pub struct Options {
     pub deep: bool,
     /// Report as JSON on standard output.
     pub json: bool,
-    /// Report into this folder.
-    pub report_dir: Option<PathBuf>,
+    /// Where reports, log, and the lines of the live image go.
+    pub places: Places,
+    /// How many disks at once; none: as many as there are and memory allows.
+    pub jobs: Option<usize>,
     /// How progress is shown.
     pub progress: Progress,
-    /// Where the lines of the live image go.
-    pub landmarks: Option<PathBuf>,
     /// Whether what is shown is coloured.
     pub color: Color,
     /// Where records are kept.
@@ -312,9 +343,9 @@ impl Args {
             signatures: Vec::new(),
             deep: false,
             json: false,
-            report_dir: None,
+            places: Places::default(),
+            jobs: None,
             progress: Progress::Auto,
-            landmarks: None,
             color: Color::Auto,
             store: Store::at(default_store()),
             store_named: false,
@@ -349,10 +380,13 @@ impl Args {
                 options.take_consent(&consent);
                 options.take_store(store);
             }
+            Command::Watch(watch) => watch.resolve(&mut options)?,
             Command::Report(report) => options.task = Task::Report(report.resolve()),
             Command::Hive(hive) => options.task = Task::Hive(hive.resolve()?),
             Command::Signatures(signatures) => options.task = Task::Signatures(signatures.resolve()),
             Command::Filter(filter) => options.task = Task::Filter(filter.resolve()),
+            Command::Completions(asked) => options.task = Task::Shells(ShellTask::Completions(asked.shell)),
+            Command::Man(asked) => options.task = Task::Shells(ShellTask::Man(asked.folder)),
             Command::Live => options.task = Task::Live,
         }
         Ok(options)
@@ -371,12 +405,12 @@ impl Options {
     }
 
     fn take_reading(&mut self, reading: Reading) {
-        let Reading { report_dir, signatures, deep, color, landmarks } = reading;
-        self.report_dir = report_dir;
+        let Reading { report_dir, signatures, deep, jobs, log, color, landmarks } = reading;
+        self.places = Places { reports: report_dir, log, landmarks };
         self.signatures = signatures;
         self.deep = deep;
+        self.jobs = jobs.map(usize::from);
         self.color = color.meaning();
-        self.landmarks = landmarks;
     }
 
     fn take_consent(&mut self, consent: &Consent) {
@@ -394,6 +428,29 @@ impl Options {
         }
     }
 
+    /// What a run on these targets needs to know. Reads the signatures.
+    ///
+    /// # Errors
+    /// A signature file cannot be used.
+    pub fn settings(&self, targets: Vec<PathBuf>) -> Result<Settings> {
+        let mut signatures = Signatures::builtin()?;
+        for file in &self.signatures {
+            signatures.add_file(file)?;
+        }
+        signatures.set_deep(self.deep);
+        Ok(Settings {
+            signatures: signatures.into(),
+            targets,
+            policy: self.policy.clone(),
+            store: self.store.clone(),
+            store_named: self.store_named,
+            dry_run: self.ask == Ask::DryRun,
+            options: self.for_report(),
+            clock: Timestamp::now,
+            stop: || false,
+        })
+    }
+
     /// The options of one job that is done for a guided run.
     #[must_use]
     pub fn job(&self, task: Task) -> Self {
@@ -403,8 +460,7 @@ impl Options {
             ask: Ask::Terminal,
             policy: self.policy.clone(),
             signatures: self.signatures.clone(),
-            report_dir: self.report_dir.clone(),
-            landmarks: self.landmarks.clone(),
+            places: self.places.clone(),
             store: self.store.clone(),
             ..*self
         }
@@ -417,10 +473,12 @@ impl Options {
             Task::Scan => "scan",
             Task::Clean => "clean",
             Task::Undo { .. } | Task::ListRuns => "undo",
+            Task::Watch { .. } => "watch",
             Task::Report(_) => "report",
             Task::Hive(_) => "hive",
             Task::Signatures(_) => "signatures",
             Task::Filter(_) => "filter",
+            Task::Shells(_) => "shells",
             Task::Live => "live",
             Task::Guided(_) => "guided",
         };

@@ -62,6 +62,21 @@ pub enum Event {
         /// Whether all of it is as planned.
         good: bool,
     },
+    /// A target is over.
+    Over {
+        /// The verdict on it.
+        verdict: String,
+        /// Exit code of a run on it alone.
+        exit_code: u8,
+        /// Model of the disk, as it tells.
+        model: Option<String>,
+        /// Its serial number.
+        serial: Option<String>,
+        /// Name of the computer that it is of, where its installs agree on one.
+        computer_name: Option<String>,
+        /// The files that its report went into, where it has some of its own.
+        reports: Vec<PathBuf>,
+    },
     /// Something that the technician should know.
     Note {
         /// A sentence.

@@ -19,6 +19,25 @@ thread_local! {
 /// # Errors
 /// Those of `work`; and that the library gave up, with the words of its panic.
 pub fn fenced<T>(doing: &str, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    caught(work)
+        .unwrap_or_else(|words| Err(Error::library(doing, format!("the library {name} gave up: {words}"))))
+}
+
+/// Does what is done to one disk of several: a fault of this program there must not take the others along.
+///
+/// # Errors
+/// Those of `work`; and that the program failed, with the words of its panic.
+pub fn apart<T>(doing: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    caught(work).unwrap_or_else(|words| {
+        Err(Error::refused(doing, format!("this program failed in a way that it should not: {words}")).hint(
+            "what it was writing is named by the journal in the store; run again with the same store, and what is half done \
+             is taken back first",
+        ))
+    })
+}
+
+/// The outer error is the words of a panic.
+fn caught<T>(work: impl FnOnce() -> T) -> std::result::Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let earlier = take_hook();
@@ -31,9 +50,7 @@ pub fn fenced<T>(doing: &str, name: &str, work: impl FnOnce() -> Result<T>) -> R
     let outer = INSIDE.replace(true);
     let outcome = catch_unwind(AssertUnwindSafe(work));
     INSIDE.set(outer);
-    outcome.unwrap_or_else(|panic| {
-        Err(Error::library(doing, format!("the library {name} gave up: {}", words(panic.as_ref()))))
-    })
+    outcome.map_err(|panic| words(panic.as_ref()))
 }
 
 fn words(panic: &(dyn Any + Send)) -> String {

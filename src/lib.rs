@@ -48,6 +48,7 @@
 // Front ends use cleanup; below it stand the layers of the table in tests/layers.rs.
 
 pub mod batch;
+pub mod bench;
 pub mod change;
 pub mod checks;
 pub mod cleanup;

@@ -20,8 +20,13 @@ fn main() -> ExitCode {
         Task::Signatures(task) => deblast::commands::signatures::execute(task),
         Task::Filter(task) => deblast::commands::filter::execute(task),
         Task::Report(task) => deblast::commands::report::execute(task),
+        Task::Shells(task) => deblast::commands::shells::execute(task),
         Task::Live => deblast::live::execute(),
         Task::List => deblast::commands::list::execute(&options.targets),
+        Task::Watch { present } if deblast::tui::board::is_for(&options) => {
+            deblast::tui::board::execute(&options, *present)
+        }
+        Task::Watch { present } => deblast::bench::execute(&options, *present),
         Task::Scan | Task::Clean | Task::Undo { .. } | Task::ListRuns => deblast::batch::execute(&options),
     };
     match done {

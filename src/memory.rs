@@ -4,8 +4,10 @@
 //! A refusal beforehand is an error in words, with both figures. Nothing here is asked for what is small whatever the disk
 //! holds: pieces, records, sectors.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
@@ -13,6 +15,49 @@ const MIB: u64 = 1 << 20;
 
 /// What the program takes beside what it reckons, in bytes: pieces of a file, records, the report.
 pub const LEAST: u64 = MIB;
+
+/// What is reckoned for each disk that is worked on beside others, in bytes: a hive of 8 MiB is read, checked and edited in it.
+const WORKER: u64 = 32 * MIB;
+
+/// How many work at once.
+static SHARERS: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// This thread was refused what it would have had alone.
+    static FELL_SHORT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The share of one that works beside others: while several live, each may count on an equal part of what is free.
+#[derive(Debug)]
+pub struct Share(());
+
+impl Share {
+    /// For the thread that calls this.
+    #[must_use]
+    pub fn take() -> Self {
+        FELL_SHORT.set(false);
+        SHARERS.fetch_add(1, Ordering::SeqCst);
+        Self(())
+    }
+
+    /// Whether this thread was refused something since that it would have had alone.
+    #[must_use]
+    pub fn fell_short(&self) -> bool {
+        FELL_SHORT.get()
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        SHARERS.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// How many can work at once in what is free, one at least.
+#[must_use]
+pub fn workers() -> u64 {
+    free().map_or(u64::MAX, |free| free / WORKER).max(1)
+}
 
 /// Bytes that can still be had: what the kernel calls available, and its swap; less where a limit on this process' address space
 /// leaves less. None where /proc does not tell.
@@ -25,7 +70,12 @@ pub fn free() -> Option<u64> {
 /// # Errors
 /// There is less, with both figures.
 pub fn refuse_lack(doing: impl Into<String>, needed: u64) -> Result<()> {
-    refuse_beyond(free(), doing, needed)
+    let free = free();
+    let sharers = SHARERS.load(Ordering::SeqCst).max(1);
+    if sharers > 1 && free.is_some_and(|free| needed > free / sharers && needed <= free) {
+        FELL_SHORT.set(true);
+    }
+    refuse_beyond(free.map(|free| free / sharers), doing, needed)
 }
 
 /// An empty buffer that takes `length` bytes without growing.

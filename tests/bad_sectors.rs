@@ -153,7 +153,7 @@ impl Bad {
         signatures.add_file(Path::new(PRACTICE)).unwrap();
         let settings = Settings {
             targets: Vec::new(),
-            signatures,
+            signatures: signatures.into(),
             policy: Policy::default(),
             store: Store::at(self.folder.path().join("store")),
             store_named: true,

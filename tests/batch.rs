@@ -63,6 +63,8 @@ fn wrong_usage_is_told_in_words_with_exit_2() {
         &["undo"],
         &["undo", "--run", "a", "--last", "x"],
         &["scan", "--progress", "loud", "x"],
+        &["scan", "--jobs", "0", "x"],
+        &["scan", "--jobs", "many", "x"],
     ] {
         let ran = plainly(words).exits(2);
         ran.require(ran.stdout.is_empty() && ran.stderr.contains("--help"), "words on standard error alone");
@@ -143,14 +145,6 @@ fn an_undo_warns_of_what_it_brings_back() {
     for line in ran.stderr.lines() {
         ran.require(serde_json::from_str::<Value>(line).is_ok(), "an event a line");
     }
-}
-
-#[test]
-fn what_this_version_does_not_have_is_refused_in_words() {
-    let Some(case) = Case::practice() else { return };
-    let ran = Ran::of(&mut case.on_disk(&["clean", "--yes", "--jobs", "2"])).exits(2);
-    ran.says("--jobs");
-    case.must_be_as_at_first(&ran);
 }
 
 #[test]

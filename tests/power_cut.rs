@@ -57,7 +57,7 @@ fn settings(store: &Path, clock: Clock) -> Settings {
     signatures.add_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/practice.toml")).unwrap();
     Settings {
         targets: Vec::new(),
-        signatures,
+        signatures: signatures.into(),
         policy: Policy::default(),
         store: Store::at(store),
         store_named: true,

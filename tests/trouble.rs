@@ -125,7 +125,7 @@ fn settings(store: PathBuf) -> Settings {
     signatures.add_file(Path::new(PRACTICE)).unwrap();
     Settings {
         targets: Vec::new(),
-        signatures,
+        signatures: signatures.into(),
         policy: Policy::default(),
         store: Store::at(store),
         store_named: true,

@@ -1,9 +1,10 @@
 //! What the live image tells its serial line of a run, for scripts: `TARGET path state` and `VERDICT path verdict`; and
 //! what the run asks of the live image: `WANT poweroff`.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::report::Report;
 use super::report_text::printable;
@@ -14,8 +15,8 @@ use crate::event::Event;
 /// says what each means.
 pub struct Landmarks {
     file: Option<File>,
-    target: String,
-    last: &'static str,
+    /// The last state of each target.
+    states: BTreeMap<PathBuf, &'static str>,
 }
 
 impl Landmarks {
@@ -26,47 +27,44 @@ impl Landmarks {
     pub fn open(path: Option<&Path>) -> Result<Self> {
         let open = |path: &Path| OpenOptions::new().append(true).create(true).open(path);
         let doing = |e| Error::io("open the file for landmarks", e);
-        let file = path.map(open).transpose().map_err(doing)?;
-        Ok(Self { file, target: String::new(), last: "" })
+        Ok(Self { file: path.map(open).transpose().map_err(doing)?, states: BTreeMap::new() })
     }
 
-    /// Tells the state that an event brings.
-    pub fn note(&mut self, event: &Event) {
+    /// Tells the state that an event brings a target into.
+    pub fn note(&mut self, target: &Path, event: &Event) {
         let state = match event {
-            Event::Target { path, .. } => {
-                let target = printable(&path.display().to_string());
-                // What was written is looked at again from the start.
-                let has_written = self.target == target && self.last == "writing";
-                if self.target != target {
-                    self.target = target;
-                    self.last = "";
-                }
-                if has_written { "verifying" } else { "looking" }
-            }
+            // What was written is looked at again from the start.
+            Event::Target { .. } if self.states.get(target) == Some(&"writing") => "verifying",
+            Event::Target { .. } => "looking",
             // An undo by sectors needs no record of its own.
             Event::StoreReady { .. } | Event::Written { .. } => "writing",
             Event::Verified { good: true } => "verified",
             Event::Verified { good: false } => "unverified",
             _ => return,
         };
-        self.state(state);
+        self.state(target, state);
     }
 
-    /// Tells that the plan is shown and a yes awaited.
-    pub fn asking(&mut self) {
-        self.state("asking");
+    /// Tells that the plan for a target is shown and a yes awaited.
+    pub fn asking(&mut self, target: &Path) {
+        self.state(target, "asking");
     }
 
-    fn state(&mut self, state: &'static str) {
-        if self.last != state {
-            self.last = state;
-            self.line(&format!("TARGET {} {state}", self.target));
+    /// Tells that a target is gone before it was done.
+    pub fn pulled(&mut self, target: &Path) {
+        self.state(target, "pulled");
+    }
+
+    fn state(&mut self, target: &Path, state: &'static str) {
+        if self.states.insert(target.to_owned(), state) != Some(state) {
+            self.line(&format!("TARGET {} {state}", printable(&target.to_string_lossy())));
         }
     }
 
-    /// Tells that all targets are done, and what each is.
+    /// Tells that the targets of a report are done, and what each is.
     pub fn verdicts(&mut self, report: &Report) {
         for target in &report.targets {
+            self.states.remove(Path::new(&target.path));
             let path = printable(&target.path);
             self.line(&format!("TARGET {path} done"));
             if let Some(verdict) = target.verdict {

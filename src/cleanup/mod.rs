@@ -3,8 +3,10 @@
 
 mod advice;
 pub mod apply;
+pub mod bench;
 mod clean;
 mod compressed;
+pub mod crew;
 pub mod discover;
 pub mod disk_store;
 pub mod held;
@@ -13,7 +15,9 @@ pub mod hive_file;
 pub mod inspect;
 mod installers;
 pub mod landmarks;
+pub mod ledger;
 mod names;
+pub mod pace;
 pub mod plan;
 pub mod remove_now;
 pub mod report;
@@ -30,7 +34,7 @@ pub mod undo;
 pub mod verdict;
 pub mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -55,9 +59,10 @@ use undo::Undo;
 const FILETIME_OF_1970: i128 = 116_444_736_000_000_000;
 
 /// What every run needs to know.
+#[derive(Clone)]
 pub struct Settings {
-    /// What worms look like.
-    pub signatures: Signatures,
+    /// What worms look like: read once, for as many disks as there are.
+    pub signatures: Arc<Signatures>,
     /// What the technician decided.
     pub policy: Policy,
     /// All targets of this run: a store on any of them is none.
@@ -159,60 +164,50 @@ fn filetime(now: Timestamp) -> u64 {
     u64::try_from(now.as_nanosecond() / 100 + FILETIME_OF_1970).unwrap_or(0)
 }
 
-/// Does `treat` to each target in turn and makes the report. A target that fails holds up no other.
+/// Does `treat` to one target and makes the report. What fails is told in it.
 ///
 /// # Errors
 /// The report cannot be written as JSON.
 pub fn run(
+    target: &Path,
     settings: &Settings,
-    machine: Machine,
-    treat: &mut dyn FnMut(&Patient) -> Result<Treated>,
-) -> Result<(Report, Vec<KeptRun>)> {
-    run_on(&settings.targets, settings, machine, treat)
-}
-
-/// The same for some of the targets; all of them are what no store may lie on.
-///
-/// # Errors
-/// The report cannot be written as JSON.
-pub fn run_on(
-    targets: &[PathBuf],
-    settings: &Settings,
-    machine: Machine,
+    machine: &Machine,
     treat: &mut dyn FnMut(&Patient) -> Result<Treated>,
 ) -> Result<(Report, Vec<KeptRun>)> {
     let started = in_words((settings.clock)());
-    let mut parts = Parts {
-        times: (started, String::new()),
-        machine,
-        options: settings.options.clone(),
-        targets: Vec::new(),
+    let treated = if signals::is_stopped() {
+        Err(Error::refused("look at the target", "a signal asked this program to end"))
+    } else {
+        Patient::open(target).and_then(|patient| treat(&patient))
+    };
+    told(target, settings, machine, started, treated)
+}
+
+/// The report on a target, of which this became, since then.
+fn told(
+    target: &Path,
+    settings: &Settings,
+    machine: &Machine,
+    started: String,
+    treated: Result<Treated>,
+) -> Result<(Report, Vec<KeptRun>)> {
+    let treated = treated.unwrap_or_else(|error| Treated {
+        target: TargetReport::unread(target, &error),
         changes: Vec::new(),
+        runs: Vec::new(),
         exit_code: None,
         next_steps: Vec::new(),
-    };
-    let mut runs = Vec::new();
-    for path in targets {
-        if signals::is_stopped() {
-            let why = Error::refused("look at the target", "a signal asked this program to end");
-            parts.targets.push(TargetReport::unread(path, &why));
-            continue;
-        }
-        match Patient::open(path).and_then(|patient| treat(&patient)) {
-            Ok(treated) => {
-                parts.targets.push(treated.target);
-                parts.changes.extend(treated.changes);
-                parts.exit_code = parts.exit_code.max(treated.exit_code);
-                let news = treated.next_steps.into_iter().filter(|step| !parts.next_steps.contains(step));
-                let news: Vec<String> = news.collect();
-                parts.next_steps.extend(news);
-                runs.extend(treated.runs);
-            }
-            Err(error) => parts.targets.push(TargetReport::unread(path, &error)),
-        }
-    }
-    parts.times.1 = in_words((settings.clock)());
-    Ok((Report::new(parts)?, runs))
+    });
+    let report = Report::new(Parts {
+        times: (started, in_words((settings.clock)())),
+        machine: machine.clone(),
+        options: settings.options.clone(),
+        targets: vec![treated.target],
+        changes: treated.changes,
+        exit_code: treated.exit_code,
+        next_steps: treated.next_steps,
+    })?;
+    Ok((report, treated.runs))
 }
 
 /// Puts the report beside the journals of the runs that it tells of: beside all of them, whichever fails.

@@ -233,6 +233,11 @@ pub struct Report {
 }
 
 impl Machine {
+    /// What tells this machine from others: its serial number, else its model.
+    pub fn identity(&self) -> Option<&str> {
+        self.serial.as_deref().or(self.model.as_deref())
+    }
+
     /// The machine as its firmware tells (SMBIOS, as the kernel shows it).
     pub fn of_firmware() -> Self {
         let field = |name: &str| {
@@ -494,6 +499,35 @@ impl Report {
         };
         report.hash = report.compute_hash()?;
         Ok(report)
+    }
+
+    /// The report of a run on several targets, from that of each.
+    ///
+    /// # Errors
+    /// As [`Report::new`].
+    pub fn of_run(
+        machine: Machine,
+        options: serde_json::Value,
+        times: (String, String),
+        each: Vec<Self>,
+    ) -> Result<Self> {
+        let mut parts = Parts {
+            times,
+            machine,
+            options,
+            targets: Vec::new(),
+            changes: Vec::new(),
+            exit_code: None,
+            next_steps: Vec::new(),
+        };
+        for report in each {
+            parts.targets.extend(report.targets);
+            parts.changes.extend(report.changes);
+            let news = report.next_steps.into_iter().filter(|step| !parts.next_steps.contains(step));
+            let news: Vec<String> = news.collect();
+            parts.next_steps.extend(news);
+        }
+        Self::new(parts)
     }
 
     /// The command that was given, where the options tell it.

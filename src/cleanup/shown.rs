@@ -25,6 +25,7 @@ pub fn line_of(event: &Event) -> Option<String> {
         Event::Written { path, sectors } => format!("  written: {}, {sectors} sectors", printable(path)),
         Event::Verified { good: true } => "verified: read back from the device, all as planned".to_owned(),
         Event::Verified { good: false } => "NOT VERIFIED: see the report".to_owned(),
+        Event::Over { verdict, exit_code, .. } => format!("{verdict}; exit code {exit_code}"),
         Event::Note { text } => format!("note: {}", printable(text)),
     })
 }

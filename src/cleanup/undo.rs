@@ -92,6 +92,13 @@ pub fn plan_undo(
              its bytes are those of the run, so it is a copy or another dock"
         ));
     }
+    if told_by_absence(&held, exam) {
+        undo.plan.notes.push(
+            "nothing but values that are not there tells that this run was on this disk: see that it is the disk that was \
+             cleaned, or a copy of it"
+                .to_owned(),
+        );
+    }
     for (index, file) in held.journal.header.files.iter().enumerate().rev() {
         let earlier = undo.left.len();
         // One that fails stops no other.
@@ -116,6 +123,21 @@ pub fn plan_undo(
     undo.plan.discards = held.discards();
     undo.quarantine = held.quarantine;
     undo
+}
+
+/// Whether all that is in force of a run is what it deleted: another disk of the same make may lack the same values.
+fn told_by_absence(held: &RunOnDisk, exam: &Exam) -> bool {
+    let files = 0..held.journal.header.files.len();
+    let standings = files.flat_map(|index| held.standings(exam, index));
+    let in_force: Vec<&Change> = standings
+        .filter(|(_, standing)| matches!(standing, Standing::InForce))
+        .map(|(change, _)| change)
+        .collect();
+    let is_absence = |change: &&Change| match change {
+        Change::Value(value) => value.after().is_none(),
+        Change::File(_) | Change::Hibernation(_) => false,
+    };
+    !in_force.is_empty() && in_force.iter().all(|change| is_absence(change))
 }
 
 fn plan_file(

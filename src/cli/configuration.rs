@@ -21,7 +21,7 @@ pub(crate) enum Mode {
     Batch,
     /// The screens over a training disk in memory; no other disk is looked at.
     Practice,
-    /// Every disk that appears; not built yet.
+    /// Every disk that appears, by the given options.
     Watch,
     /// A shell.
     Shell,

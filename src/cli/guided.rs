@@ -109,7 +109,7 @@ impl Options {
         options.targets = vec![practice.disk().to_owned()];
         options.store = Store::at(practice.folder().join("store"));
         options.store_named = true;
-        options.report_dir = Some(practice.folder().join("reports"));
+        options.places.reports = Some(practice.folder().join("reports"));
         options.signatures.push(practice.signatures().to_owned());
         options
     }
@@ -152,7 +152,7 @@ impl Options {
         if self.store_named && !store.is_on_patient() && !adds("store", store.root()) {
             add("--store", store.root())?;
         }
-        if let Some(folder) = self.report_dir.as_deref().filter(|folder| !adds("reports", folder)) {
+        if let Some(folder) = self.places.reports.as_deref().filter(|folder| !adds("reports", folder)) {
             add("--report-dir", folder)?;
         }
         if store.is_on_patient() {
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(guided.policy.hibernation, Hibernation::Discard);
         assert_eq!(batch.policy, Policy { hibernation: Hibernation::Refuse, ..guided.policy.clone() });
         assert_eq!(batch.signatures, [PathBuf::from("/m/more/a b.hdb")]);
-        assert!(!batch.store_named && batch.report_dir.is_none(), "{words:?}");
+        assert!(!batch.store_named && batch.places.reports.is_none(), "{words:?}");
         // Elsewhere than in the live image nothing is added by anybody.
         let words = guided.as_batch(None).unwrap();
         assert!(

@@ -8,6 +8,7 @@ pub mod filter;
 pub mod hive;
 pub mod list;
 pub mod report;
+pub mod shells;
 pub mod signatures;
 
 /// Prints to standard output; a reader that has had enough is no failure.

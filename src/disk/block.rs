@@ -54,6 +54,73 @@ pub fn attached(roots: &Roots) -> Result<Vec<Attached>> {
     Ok(found)
 }
 
+/// A disk that is attached, and where it is plugged in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plugged {
+    /// Its node.
+    pub path: PathBuf,
+    /// Number that the kernel gives to each disk that appears (since 5.15): the same node may be another disk.
+    pub sequence: Option<u64>,
+    /// The socket that it is in, the same for whatever is plugged in there: `usb 1-2.3`, `ata3`.
+    pub socket: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// Model, as the kernel tells.
+    pub model: Option<String>,
+    /// Serial number, as the kernel tells.
+    pub serial: Option<String>,
+    /// Why it must be left alone, if it must.
+    pub in_use: Option<String>,
+}
+
+/// The same as [`attached`], with what tells one disk and one socket from others.
+///
+/// # Errors
+/// As [`attached`].
+pub fn plugged(roots: &Roots) -> Result<Vec<Plugged>> {
+    let tell = |disk: Attached| {
+        let name = disk.path.strip_prefix("/dev").unwrap_or(&disk.path).to_string_lossy().replace('/', "!");
+        let Facts { model, serial, .. } = facts_of(&name, roots);
+        Plugged {
+            sequence: roots.attribute(&name, "diskseq").and_then(|number| number.parse().ok()),
+            socket: socket(&name, roots).unwrap_or_else(|| name.clone()),
+            path: disk.path,
+            size: disk.size,
+            model,
+            serial,
+            in_use: disk.in_use,
+        }
+    };
+    Ok(attached(roots)?.into_iter().map(tell).collect())
+}
+
+/// The socket, from the path of the device in sysfs, whose parts are the buses that lead to it.
+fn socket(name: &str, roots: &Roots) -> Option<String> {
+    let path = std::fs::canonicalize(roots.sys.join("class/block").join(name)).ok()?;
+    let parts: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
+    let is_digits = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+    let is_port = |part: &str| {
+        part.split_once('-').is_some_and(|(bus, ports)| is_digits(bus) && ports.split('.').all(is_digits))
+    };
+    let is_address = |part: &str| part.split(':').count() == 4 && part.split(':').all(is_digits);
+    let is_ata = |part: &str| part.strip_prefix("ata").is_some_and(is_digits);
+    let is_pci = |part: &str| part.len() == 12 && part.split(':').count() == 3 && part.contains('.');
+    let last = |test: &dyn Fn(&str) -> bool| parts.iter().rev().copied().find(|part| test(part));
+    // Host, channel, target, unit: two disks on one cable of IDE differ in the target alone.
+    let unit = last(&is_address).and_then(|address| address.split_once(':')).map(|(_, unit)| unit);
+    if let Some(port) = last(&is_port) {
+        // A dock with several slots is one device with several units.
+        let unit = unit.filter(|unit| *unit != "0:0:0").map(|unit| format!(" {unit}")).unwrap_or_default();
+        return Some(format!("usb {port}{unit}"));
+    }
+    if let Some(ata) = last(&is_ata) {
+        let unit = unit.filter(|unit| *unit != "0:0:0").map(|unit| format!(" {unit}")).unwrap_or_default();
+        return Some(format!("{ata}{unit}"));
+    }
+    let unit = unit.map(|unit| format!(" {unit}")).unwrap_or_default();
+    last(&is_pci).map(|address| format!("pci {}{unit}", address.trim_start_matches("0000:")))
+}
+
 /// Model, serial number and whether the medium can be removed; a partition has those of its disk.
 pub(super) fn facts(path: &Path, roots: &Roots) -> Facts {
     name(path, roots).map_or_else(Facts::default, |name| facts_of(&name, roots))

@@ -14,9 +14,11 @@ mod partition;
 pub mod raid;
 #[cfg(test)]
 mod tests;
+mod uevent;
 
-pub use block::{Attached, attached};
+pub use block::{Attached, Plugged, attached, plugged};
 pub use partition::{Partition, PartitionKind, Table};
+pub use uevent::Uevents;
 
 /// What a target is.
 pub type Kind = DeviceKind;
@@ -101,6 +103,19 @@ pub fn parent(path: &Path, roots: &Roots) -> Option<(PathBuf, u64)> {
     let disk = roots.disk_of(&name)?;
     let start: u64 = roots.attribute(&name, "start")?.parse().ok()?;
     Some((block::node(&disk), start.saturating_mul(SECTOR)))
+}
+
+/// What tells a disk from others, for a name: its serial number, else what its node or file is called.
+pub fn identity(path: &Path) -> String {
+    let serial = block::facts(path, &Roots::default()).serial;
+    serial.unwrap_or_else(|| path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned())
+}
+
+/// What a target lies on, by a path that all targets of it share: the node of the whole disk, or the image file.
+pub fn lies_on(path: &Path) -> PathBuf {
+    let whole = parent(path, &Roots::default()).map(|(disk, _)| disk);
+    let whole = whole.unwrap_or_else(|| path.to_owned());
+    whole.canonicalize().unwrap_or(whole)
 }
 
 /// Whether a place holds the first sector of a volume.

@@ -148,10 +148,7 @@ impl Live {
                 (Some(Mode::Guided), _) | (None, true) => self.guided(&wishes)?,
                 (Some(Mode::Practice), _) => self.practice(&wishes)?,
                 (Some(Mode::Batch), true) => self.batch(&wishes)?,
-                (Some(Mode::Watch), true) => {
-                    self.say("deblast.mode=watch is not built yet; use batch or guided. Nothing was done.\n");
-                    2
-                }
+                (Some(Mode::Watch), true) => self.watch(&wishes)?,
                 (Some(Mode::Batch | Mode::Watch) | None, false) => {
                     self.say("Because of that nothing is run, and no disk was touched.\n");
                     2
@@ -284,6 +281,19 @@ impl Live {
             Some(options) => words(options)?,
             None => vec!["scan".to_owned()],
         };
+        self.unattended(options)
+    }
+
+    /// Batch with one command, which need not be said.
+    fn watch(&mut self, wishes: &Wishes) -> Result<u8> {
+        let mut options = wishes.options.as_deref().map(words).transpose()?.unwrap_or_default();
+        if options.first().is_none_or(|word| word != "watch") {
+            options.insert(0, "watch".to_owned());
+        }
+        self.unattended(options)
+    }
+
+    fn unattended(&mut self, options: Vec<String>) -> Result<u8> {
         if let Some(why) = unattended(&options) {
             self.say(&format!(
                 "error: deblast.options: {why}. Because of that nothing is run, and no disk was touched.\n"

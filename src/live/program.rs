@@ -9,7 +9,8 @@ use crate::volume::names_in;
 /// The only other program that init needs; it stands in for many.
 const BUSYBOX: &str = "/bin/busybox";
 /// What a batch may run: all that asks nobody.
-const COMMANDS: [&str; 8] = ["list", "scan", "clean", "undo", "report", "signatures", "filter", "hive"];
+const COMMANDS: [&str; 9] =
+    ["list", "scan", "clean", "undo", "watch", "report", "signatures", "filter", "hive"];
 /// What the kernel has to give on a machine of 128 MiB, in kB: the 64-bit one keeps 48 MiB of it for itself.
 const LEAST_FOR_PRACTICE: u64 = 78 << 10;
 /// Endings of signature files that the engine reads.
@@ -45,10 +46,12 @@ impl Medium {
         (known.iter().map(|name| folder.join(name)).collect(), others)
     }
 
-    /// The newest report, where it is none of those that were there before.
+    /// The report of the run that has made one, where it is none of those that were there before. Those of single disks have
+    /// longer names that begin with it.
     pub(super) fn new_report(&self, before: &[String]) -> Option<PathBuf> {
         let names = self.report_names();
-        names.into_iter().rfind(|name| !before.contains(name)).map(|name| self.reports().join(name))
+        let new = names.into_iter().filter(|name| !before.contains(name));
+        new.min_by_key(String::len).map(|name| self.reports().join(name))
     }
 
     pub(super) fn report_names(&self) -> Vec<String> {
@@ -60,7 +63,7 @@ impl Medium {
 /// command that knows none of these.
 pub(super) fn arguments(options: &[String], medium: Option<&Medium>, landmarks: &Path) -> Vec<OsString> {
     let mut words: Vec<OsString> = options.iter().map(OsString::from).collect();
-    let completed = ["scan", "clean", "undo"];
+    let completed = ["scan", "clean", "undo", "watch"];
     let Some(command) = options.first().filter(|word| completed.contains(&word.as_str())) else {
         return words;
     };
@@ -128,7 +131,7 @@ pub(super) fn unattended(options: &[String]) -> Option<String> {
         return Some(format!("expected one of {} first, found {command:?}", COMMANDS.join(", ")));
     }
     let answers: &[&str] = match command.as_str() {
-        "clean" => &["--yes", "--dry-run"],
+        "clean" | "watch" => &["--yes", "--dry-run"],
         "undo" => &["--yes", "--dry-run", "--list"],
         _ => return None,
     };

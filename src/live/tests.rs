@@ -394,3 +394,22 @@ fn an_end_that_is_no_exit_code_is_told() {
 fn a_machine_at_work_is_not_taken_over() {
     assert!(execute().unwrap_err().to_string().contains("live image"));
 }
+
+/// What the medium offers as examples is read, asks nobody, and is what the command line takes.
+#[test]
+fn every_example_is_a_configuration_that_runs() {
+    use clap::Parser as _;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("image/examples");
+    let names = crate::volume::names_in(&folder);
+    assert!(names.len() >= 5, "{names:?}");
+    for name in names {
+        let wishes = Wishes::read(&std::fs::read_to_string(folder.join(&name)).unwrap()).unwrap();
+        assert!(wishes.mode.is_some(), "{name} says what runs");
+        let Some(options) = &wishes.options else { continue };
+        let options = words(options).unwrap();
+        assert_eq!(unattended(&options), None, "{name}");
+        let typed = arguments(&options, None, Path::new("/dev/null"));
+        let args = crate::cli::Args::try_parse_from(std::iter::once("deblast".into()).chain(typed));
+        args.unwrap_or_else(|e| panic!("{name}: {e}")).resolve().unwrap();
+    }
+}

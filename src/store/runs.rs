@@ -69,6 +69,30 @@ impl Store {
             .map_err(|e| e.device(&self.root).hint("give another place with --store"))
     }
 
+    /// Refuses a store that cannot be written now. Where it was named, the folder above it must be there.
+    ///
+    /// # Errors
+    /// It cannot be made or written: it is gone, full, or write-protected.
+    pub fn try_out(&self, named: bool) -> Result<()> {
+        const DOING: &str = "write to the store";
+        let place = |e: Error| {
+            e.device(&self.root).hint("nothing was done to the disk; give another place with --store")
+        };
+        if named {
+            super::place::refuse_missing_parent(&self.root, DOING)?;
+        }
+        self.make()?;
+        let path = self.root.join(format!(".tried-{}", std::process::id()));
+        let write = || -> std::io::Result<()> {
+            let mut file = File::create(&path)?;
+            std::io::Write::write_all(&mut file, &[0; 4096])?;
+            file.sync_all()
+        };
+        let written = write().doing(DOING).map_err(place);
+        let removed = std::fs::remove_file(&path).doing(DOING).map_err(place);
+        written.and(removed)
+    }
+
     /// All run folders, newest first by their counted number. A store that does not exist holds none.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cleanup::pace::Progress;
 use crate::cleanup::shown::Proposal;
 use crate::cleanup::undo::Only;
 use crate::policy::Policy;
@@ -65,16 +66,6 @@ pub(super) enum Stage {
     Writing,
     /// What was written is read again.
     Verifying,
-}
-
-/// How far a longer piece of work is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Progress {
-    pub(super) what: &'static str,
-    pub(super) done: u64,
-    pub(super) total: u64,
-    /// When it began.
-    pub(super) since: Duration,
 }
 
 /// What the worker does with a disk.

@@ -7,7 +7,7 @@ use crate::cleanup::ListedRun;
 use crate::cleanup::report::{Report, TargetReport};
 use crate::cleanup::shown::name;
 use crate::cleanup::undo::Only;
-use crate::finding::{Finding, Grade, PatchState};
+use crate::finding::{DcomState, FilterState, Finding, Grade, PatchState};
 use crate::tui::work::Done;
 
 /// The word that gives a hibernated session up.
@@ -85,7 +85,14 @@ impl DiskView {
         let installs = self.target().map(|target| target.installs.as_slice()).unwrap_or_default();
         let is_patched =
             !installs.is_empty() && installs.iter().all(|install| install.hole.patch == PatchState::Fixed);
-        is_patched && !self.stale && self.runs.iter().any(|run| run.undo_of.is_none() && run.in_force > 0)
+        let is_protected = installs.iter().any(|install| {
+            matches!(install.hole.dcom, DcomState::Off | DcomState::OffNotHonoured)
+                || install.hole.filter == FilterState::On
+        });
+        is_patched
+            && is_protected
+            && !self.stale
+            && self.runs.iter().any(|run| run.undo_of.is_none() && run.in_force > 0)
     }
 
     /// All findings, those that count first, each with its install's number.

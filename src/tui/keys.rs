@@ -4,6 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Press {
     Char(char),
+    /// Ctrl-C, which is `q` wherever that is no letter of a text.
+    Break,
     F(u8),
     Enter,
     Esc,
@@ -185,7 +187,7 @@ pub(super) const KEYS: &[Binding] = &[
     ),
     binding(
         Action::Back,
-        &[Press::Char('q'), Press::Esc],
+        &[Press::Char('q'), Press::Esc, Press::Break],
         "q, Esc",
         "back",
         "back; at the list of disks: leave",

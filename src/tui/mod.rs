@@ -6,6 +6,7 @@
 
 mod app;
 mod backend;
+pub mod board;
 mod disk;
 #[cfg(debug_assertions)]
 mod fault;
@@ -77,7 +78,7 @@ pub fn execute(options: &Options, task: &GuidedTask) -> Result<u8> {
     }
     drop(practice);
     if end == End::PowerOff {
-        Landmarks::open(options.landmarks.as_deref())?.want("poweroff")?;
+        Landmarks::open(options.places.landmarks.as_deref())?.want("poweroff")?;
     }
     Ok(code)
 }

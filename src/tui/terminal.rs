@@ -11,7 +11,7 @@ use crossterm::terminal::{
 };
 use crossterm::{cursor, execute};
 use ratatui::layout::Rect;
-use ratatui::{TerminalOptions, Viewport};
+use ratatui::{Frame, TerminalOptions, Viewport};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
@@ -21,7 +21,7 @@ use crate::tui::backend::NeverAsking;
 use crate::tui::keys::Press;
 use crate::tui::line::{self, Counted, Line};
 use crate::tui::screens;
-use crate::tui::theme::Palette;
+use crate::tui::theme::{Palette, Theme};
 
 const READING: &str = "read from the terminal";
 /// What a serial line is taken for that does not tell its size.
@@ -107,9 +107,17 @@ impl Terminal {
     /// # Errors
     /// The terminal is gone.
     pub(super) fn draw(&mut self, app: &App) -> Result<()> {
+        self.draw_by(app.theme, |frame| screens::render(frame, app))
+    }
+
+    /// Draws what another screen has.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(super) fn draw_by(&mut self, theme: Theme, render: impl FnOnce(&mut Frame<'_>)) -> Result<()> {
         // Whoever asks for colours here wants them in spite of NO_COLOR, which the library looks at as well.
-        force_color_output(app.theme.palette != Palette::Mono);
-        self.screen.draw(|frame| screens::render(frame, app)).map(drop).doing("draw on the terminal")
+        force_color_output(theme.palette != Palette::Mono);
+        self.screen.draw(render).map(drop).doing("draw on the terminal")
     }
 
     /// Waits for a key, no longer than that.
@@ -226,7 +234,7 @@ fn refuse_gone(patience: Duration) -> Result<()> {
 fn press_of(code: KeyCode, modifiers: KeyModifiers) -> Option<Press> {
     if modifiers.contains(KeyModifiers::CONTROL) {
         return match code {
-            KeyCode::Char('c') => Some(Press::Char('q')),
+            KeyCode::Char('c') => Some(Press::Break),
             KeyCode::Char('l') => Some(Press::Redraw),
             _ => None,
         };

@@ -54,7 +54,7 @@ pub(super) fn check_meaning(check: CheckName) -> &'static str {
 pub(super) fn grade_meaning(grade: Grade) -> &'static str {
     match grade {
         Grade::Confirmed => {
-            "confirmed: size and digest are a known worm's, or only the worm writes such a value"
+            "confirmed: size and digest are a known worm's, only the worm writes such a value, or it is a setting that was read"
         }
         Grade::Probable => "probable: name, place and what starts it agree",
         Grade::Suspect => "suspect: something about it is the worm's, not enough to act on unasked",

@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use crate::cleanup::discover::{Patient, targets};
 use crate::cleanup::landmarks::Landmarks;
 use crate::cleanup::report::{Machine, Report};
-use crate::cleanup::report_files::ReportFiles;
+use crate::cleanup::report_files::{About, ReportFiles};
 use crate::cleanup::shown::{Proposal, name_of};
 use crate::cleanup::undo::Only;
 use crate::cleanup::{
-    Decide, KeptRun, ListedRun, Question, Settings, Treated, Which, clean, keep_report, look, run_on, undo,
+    Decide, KeptRun, ListedRun, Question, Settings, Treated, Which, clean, keep_report, look, run, undo,
 };
 use crate::cli::configuration::Wishes;
 use crate::cli::{GuidedTask, Options, Task, store_at};
@@ -21,7 +21,6 @@ use crate::error::Result;
 use crate::event::{Event, Sink};
 use crate::finding::Outcome;
 use crate::policy::{Hibernation, Policy};
-use crate::threat::Signatures;
 use crate::volume::mount::{hold_signals, is_stopped};
 
 /// Whether the run under way is asked to stop before the next file.
@@ -81,26 +80,12 @@ impl Work {
     /// # Errors
     /// A signature file or the folder for reports cannot be used.
     pub(super) fn new(options: &Options, task: &GuidedTask) -> Result<Self> {
-        let mut signatures = Signatures::builtin()?;
-        for file in &options.signatures {
-            signatures.add_file(file)?;
-        }
-        signatures.set_deep(options.deep);
-        if let Some(folder) = &options.report_dir {
-            ReportFiles::create(folder, Timestamp::now())?.discard();
+        if let Some(folder) = &options.places.reports {
+            ReportFiles::create(folder, Timestamp::now(), &About::default())?.discard();
         }
         let options = options.job(Task::Scan);
-        let settings = Settings {
-            signatures,
-            targets: Vec::new(),
-            policy: options.policy.clone(),
-            store: options.store.clone(),
-            store_named: options.store_named,
-            dry_run: false,
-            options: serde_json::Value::Null,
-            clock: Timestamp::now,
-            stop: || STOP.load(Ordering::SeqCst) || is_stopped(),
-        };
+        let mut settings = options.settings(Vec::new())?;
+        settings.stop = || STOP.load(Ordering::SeqCst) || is_stopped();
         Ok(Self { options, settings, is_practice: task.practice, medium: task.medium.clone() })
     }
 
@@ -187,7 +172,9 @@ impl Work {
     /// # Errors
     /// It cannot be written there.
     pub(super) fn save(report: &Report, folder: &Path) -> Result<Vec<PathBuf>> {
-        let mut files = ReportFiles::create(folder, Timestamp::now())?;
+        let targets: Vec<PathBuf> = report.targets.iter().map(|target| PathBuf::from(&target.path)).collect();
+        let about = About::of(&report.machine, &targets);
+        let mut files = ReportFiles::create(folder, Timestamp::now(), &about)?;
         files.write(report)?;
         Ok(files.paths().map(Path::to_owned).collect())
     }
@@ -222,27 +209,28 @@ impl Work {
         sink: Sink<'_>,
         treat: &mut Treat<'_>,
     ) -> Result<Done> {
-        let folder = self.options.report_dir.as_deref();
-        let make = || folder.map(|folder| ReportFiles::create(folder, Timestamp::now())).transpose();
+        let machine = Machine::of_firmware();
+        let about = About::of(&machine, &[target.to_owned()]);
+        let folder = self.options.places.reports.as_deref();
+        let make = || folder.map(|folder| ReportFiles::create(folder, Timestamp::now(), &about)).transpose();
         let mut files = None;
         // What is being written is taken back before a signal is obeyed.
         let mut held = None;
         let mut obstacle = None;
-        let landmarks = RefCell::new(Landmarks::open(self.options.landmarks.as_deref())?);
+        let landmarks = RefCell::new(Landmarks::open(self.options.places.landmarks.as_deref())?);
         let mut sink = |event: Event| {
-            landmarks.borrow_mut().note(&event);
+            landmarks.borrow_mut().note(target, &event);
             sink(event);
         };
         let is_undo = matches!(task, Task::Undo { .. });
         self.settings.options = self.options.job(task).for_report();
         let (settings, is_practice) = (&self.settings, self.is_practice);
         let mut answered = Answered::default();
-        let machine = Machine::of_firmware();
-        let (report, runs) = run_on(&[target.to_owned()], settings, machine, &mut |patient| {
+        let (report, runs) = run(target, settings, &machine, &mut |patient| {
             let disk = name_of(patient);
             let mut decide = |question: &Question<'_>| {
                 let proposal = Proposal::of(&disk, question);
-                landmarks.borrow_mut().asking();
+                landmarks.borrow_mut().asking(target);
                 let mut yes = answer(&proposal);
                 // Made before a disk is touched; a look, and a plan that is declined, leave none behind half made.
                 if yes && held.is_none() {

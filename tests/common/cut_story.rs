@@ -27,7 +27,7 @@ pub(crate) fn settings(store: &Path, policy: Policy) -> Settings {
     signatures.add_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/practice.toml")).unwrap();
     Settings {
         targets: Vec::new(),
-        signatures,
+        signatures: signatures.into(),
         policy,
         store: Store::at(store),
         store_named: true,

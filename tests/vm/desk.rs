@@ -198,6 +198,14 @@ impl Desk {
         })
     }
 
+    /// Waits until so many landmarks begin like that.
+    #[track_caller]
+    pub(crate) fn counts(&mut self, begin: &str, count: usize) -> Duration {
+        self.until(&format!("{count} times {begin}"), |seen| {
+            seen.serial().lines().filter(|line| line.starts_with(begin)).count() >= count
+        })
+    }
+
     /// Waits until one of them has come. True: the first one.
     #[track_caller]
     fn until_either(&mut self, good: &str, bad: &str) -> bool {
@@ -229,7 +237,8 @@ impl Desk {
         self
     }
 
-    fn orders(&mut self, command: &str) {
+    /// Tells QEMU's monitor.
+    pub(crate) fn orders(&mut self, command: &str) {
         writeln!(self.monitor, "{command}").unwrap();
     }
 

@@ -1,10 +1,11 @@
 //! What the worker tells, and what becomes of the state by it.
 
 use crate::cleanup::ListedRun;
+use crate::cleanup::pace::Progress;
 use crate::cleanup::report_text::printable;
 use crate::cleanup::shown::line_of;
 use crate::event::Event;
-use crate::tui::app::{App, Effect, News, Overlay, Progress, Running, Screen, Stage};
+use crate::tui::app::{App, Effect, News, Overlay, Running, Screen, Stage};
 use crate::tui::disk::DiskView;
 use crate::tui::work::Done;
 
@@ -168,8 +169,6 @@ impl App {
 
 impl Running {
     fn go_on(&mut self, what: &'static str, done: u64, total: u64, now: std::time::Duration) {
-        let same = self.progress.as_ref().filter(|progress| progress.what == what && progress.done <= done);
-        let since = same.map_or(now, |progress| progress.since);
-        self.progress = Some(Progress { what, done, total, since });
+        self.progress = Some(Progress::after(self.progress.as_ref(), (what, done, total), now));
     }
 }

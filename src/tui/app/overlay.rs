@@ -48,7 +48,7 @@ impl App {
     pub(super) fn answer_overlay(&mut self, overlay: Overlay, press: Press, is_burst: bool) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.overlay = match (overlay, press) {
-            (Overlay::Leave, Press::Char('q')) => {
+            (Overlay::Leave, Press::Char('q') | Press::Break) => {
                 effects.push(Effect::Leave);
                 None
             }
@@ -71,7 +71,7 @@ impl App {
                 }
             }
             (Overlay::Leave | Overlay::PowerOff | Overlay::Stop | Overlay::Note(_), _) => None,
-            (Overlay::Entry(..), Press::Esc) => None,
+            (Overlay::Entry(..), Press::Esc | Press::Break) => None,
             (Overlay::Entry(entry, text), Press::Enter) => {
                 effects = self.entered(entry, text);
                 None

@@ -12,13 +12,15 @@
 
 use ratatui::layout::Rect;
 
+use crate::cleanup::pace::Progress;
 use crate::cleanup::report_text::{headline, human_size, printable};
 use crate::finding::Grade;
-use crate::tui::app::{App, Progress};
+use crate::tui::app::App;
 use crate::tui::disk::DiskView;
+use crate::tui::screens::findings::finding_line;
 use crate::tui::screens::pane::{Painter, Row, row, toned, two, ways_here};
-use crate::tui::text::{check_title, install_name};
-use crate::tui::theme::{Tone, grade_mark, mark};
+use crate::tui::text::install_name;
+use crate::tui::theme::{Tone, mark};
 
 pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
     if app.disks.is_empty() {
@@ -112,12 +114,7 @@ fn about(disk: &DiskView) -> Vec<Row> {
         );
         rows.extend(install.volume.state.iter().map(|words| row(format!("  {}", printable(words)))));
         for finding in install.findings.iter().filter(|finding| finding.grade != Grade::Information) {
-            let (glyph, tone) = grade_mark(finding.grade);
-            let what = printable(&finding.what);
-            rows.push(toned(
-                tone,
-                format!("  {glyph} {}: {}: {what}", finding.grade, check_title(finding.check)),
-            ));
+            rows.push(finding_line(finding).indented());
             rows.push(row(format!("      {}", printable(&finding.place))));
         }
     }

@@ -14,8 +14,10 @@
 use ratatui::layout::Rect;
 
 use crate::cleanup::report_text::printable;
+use crate::cleanup::verdict::Verdict;
 use crate::finding::{Finding, Outcome};
 use crate::tui::app::App;
+use crate::tui::disk::DiskView;
 use crate::tui::screens::pane::{Painter, Row, row, toned, two};
 use crate::tui::text::{check_meaning, check_title, evidence, grade_meaning};
 use crate::tui::theme::{Tone, grade_mark};
@@ -26,17 +28,12 @@ pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
     if findings.is_empty() {
         let area = painter.rule(area, &format!("Findings on {}", disk.name()));
         app.reach.none();
-        painter.text(
-            area,
-            &[row("Nothing was found on this disk. The report (r) says what was looked at.")],
-            0,
-            None,
-        );
+        painter.text(area, &[row(nothing(disk))], 0, None);
         return;
     }
     let (list, detail) = two(area, findings.len());
     let list = painter.rule(list, &format!("Findings on {}", disk.name()));
-    let rows: Vec<Row> = findings.iter().map(|(_, finding)| line(finding)).collect();
+    let rows: Vec<Row> = findings.iter().map(|(_, finding)| finding_line(finding)).collect();
     painter.list(list, &rows, app.selected);
     let Some((install, finding)) = findings.get(app.selected) else { return };
     let root = disk.target().and_then(|target| target.installs.get(*install));
@@ -46,19 +43,44 @@ pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
     painter.text(detail, &about(finding), app.scroll, Some(&app.reach));
 }
 
-fn line(finding: &Finding) -> Row {
-    let (glyph, tone) = grade_mark(finding.grade);
-    let became = match finding.outcome {
-        Outcome::None => String::new(),
-        outcome => format!(" ({outcome})"),
-    };
+/// Why there is no finding: nothing may be taken for clean that could not be read.
+fn nothing(disk: &DiskView) -> &'static str {
+    match disk.report().map(|report| report.verdict) {
+        None => "Not looked at yet.",
+        Some(Verdict::Undetermined | Verdict::Failed) => {
+            "This disk could not be judged: whether there is anything on it is not known. The report (r) says why."
+        }
+        Some(_) => "Nothing was found on this disk. The report (r) says what was looked at.",
+    }
+}
+
+/// A finding in a line. What became of it stands in front: at the end it would be what is cut.
+pub(super) fn finding_line(finding: &Finding) -> Row {
     let what = printable(&finding.what);
-    toned(tone, format!("{glyph} {}: {}: {what}{became}", finding.grade, check_title(finding.check)))
+    let title = check_title(finding.check);
+    let (glyph, tone) = grade_mark(finding.grade);
+    match finding.outcome {
+        Outcome::None => toned(tone, format!("{glyph} {}: {title}: {what}", finding.grade)),
+        Outcome::Verified => toned(Tone::Good, format!("[+] cured, verified: {title}: {what}")),
+        outcome => toned(tone, format!("{glyph} {outcome}: {title}: {what} ({})", finding.grade)),
+    }
+}
+
+fn became(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::None => "nothing was done to it",
+        Outcome::Planned => "something is planned",
+        Outcome::Done => "done, and not yet verified",
+        Outcome::Verified => "cured, and verified on the disk",
+        Outcome::Left => "it was left",
+        Outcome::Failed => "a cure was tried and failed",
+    }
 }
 
 fn about(finding: &Finding) -> Vec<Row> {
     let mut rows = vec![
         row(format!("where: {}", printable(&finding.place))),
+        row(format!("what became of it: {}", became(finding.outcome))),
         row(grade_meaning(finding.grade)),
         row(format!("why: {}", printable(&finding.why))),
         toned(Tone::Strong, "What it means"),

@@ -9,6 +9,7 @@
 //! y carry out  s switches  l log  ? help  q back
 //! ```
 
+pub(super) mod board;
 mod disks;
 mod findings;
 mod help;
@@ -197,7 +198,7 @@ fn over(painter: &mut Painter<'_>, body: Rect, app: &App, overlay: &Overlay) {
             vec![
                 toned(
                     Tone::Bad,
-                    "What was open in that Windows and not saved is LOST, and no undo brings it back.",
+                    "What was open in that Windows and not saved is LOST. An undo brings it back only while no Windows has run since.",
                 ),
                 row(format!(
                     "Type the word {DISCARD} and Enter to carry the plan out; anything else writes nothing:"

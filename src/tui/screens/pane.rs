@@ -18,6 +18,13 @@ pub(super) struct Row {
     text: String,
 }
 
+impl Row {
+    /// Two columns to the right.
+    pub(super) fn indented(self) -> Self {
+        Self { text: format!("  {}", self.text), ..self }
+    }
+}
+
 /// In the plain tone.
 pub(super) fn row(text: impl Into<String>) -> Row {
     toned(Tone::Plain, text)

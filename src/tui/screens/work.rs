@@ -9,12 +9,9 @@
 //! the record is safe in ...
 //! ```
 
-use std::time::Duration;
-
 use ratatui::layout::Rect;
 
-use crate::cleanup::report_text::human_size;
-use crate::tui::app::{App, Progress, Stage};
+use crate::tui::app::{App, Stage};
 use crate::tui::screens::disks::percent;
 use crate::tui::screens::pane::{Painter, below, row, toned, top};
 use crate::tui::theme::Tone;
@@ -40,23 +37,10 @@ pub(super) fn render(painter: &mut Painter<'_>, area: Rect, app: &App) {
         let width = usize::from(area.width).min(50);
         rows.push(row(painter.theme.bar(progress.done, progress.total, width)));
         rows.push(row(percent(progress)));
-        rows.extend(left(progress, app.now).map(row));
+        rows.extend(progress.in_words(app.now).map(row));
     }
     painter.text(top(inner, 5), &rows, 0, None);
     let log = painter.rule(below(inner, 5), "Log");
     let lines: Vec<_> = app.log.iter().map(|line| row(line.clone())).collect();
     painter.text(log, &lines, app.scroll, Some(&app.reach));
-}
-
-/// How fast, and how long still; none before that can be told.
-pub(super) fn left(progress: &Progress, now: Duration) -> Option<String> {
-    let passed = now.saturating_sub(progress.since).as_secs();
-    let rate = progress.done.checked_div(passed).filter(|rate| passed >= 2 && *rate > 0)?;
-    let seconds = progress.total.saturating_sub(progress.done) / rate;
-    let time = match seconds {
-        0..60 => format!("{seconds} s"),
-        60..5400 => format!("{} min", seconds.div_ceil(60)),
-        _ => format!("{} h", seconds.div_ceil(3600)),
-    };
-    Some(format!("{} a second, about {time} left", human_size(rate)))
 }
