@@ -204,10 +204,17 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
             let script = |number: usize| -> Vec<u8> {
                 (0..25).map(|at| u8::try_from((number * 37 + at * 11) % 251).unwrap()).collect()
             };
-            // Those with something amiss are edited in more ways: each must leave it so.
-            let amiss = amiss().into_iter().flat_map(|hive| vec![hive; 12]);
-            let all = hives().into_iter().chain(amiss).enumerate();
-            all.map(|(number, hive)| [script(number), hive].concat()).collect()
+            let whole = hives().into_iter().enumerate();
+            let mut seeds: Vec<_> = whole.map(|(number, hive)| [script(number), hive].concat()).collect();
+            // Those with something amiss get each kind of edit at each key: what is amiss must stay so. They may grow.
+            for hive in amiss() {
+                for (key, kind) in (0..11).flat_map(|key| [0, 1, 2].map(|kind| (key, kind))) {
+                    let mut script = vec![3, key, 0, kind];
+                    script.resize(25, 5);
+                    seeds.push([script, hive.clone()].concat());
+                }
+            }
+            seeds
         }
         "hive_log" => {
             let mut logs = corpus(true);
