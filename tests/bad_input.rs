@@ -107,13 +107,9 @@ macro_rules! properties {
         })*
 
         #[test]
-        fn every_property_is_tried_and_has_its_target() {
+        fn every_property_is_tried() {
             let names: Vec<&str> = properties::ALL.iter().map(|(name, _)| *name).collect();
             assert_eq!(names, [$(stringify!($name)),*]);
-            for name in names {
-                let target = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fuzz/fuzz_targets/{name}.rs"));
-                assert!(std::fs::read_to_string(&target).unwrap().contains(&format!("property(\"{name}\")")), "{name}");
-            }
         }
     };
 }

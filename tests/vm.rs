@@ -20,6 +20,8 @@ mod cured;
 mod desk;
 #[path = "vm/guided.rs"]
 mod guided;
+#[path = "vm/listens.rs"]
+mod listens;
 #[path = "vm/long/mod.rs"]
 mod long;
 #[path = "vm/machine.rs"]
@@ -44,4 +46,11 @@ fn a_pentium_ii_with_64_mib_cures_a_disk_from_cd() {
 fn keys_over_a_serial_line_clean_a_disk_and_take_that_back() {
     let Some(image) = image() else { return };
     guided::over_a_serial_line(&image, &XP_NTFS, &["--cpu", "pentium2", "--memory", "64"], 115_200);
+}
+
+/// On a machine with a network card, which is where somebody could knock.
+#[test]
+fn the_booted_image_runs_no_service_and_opens_no_port() {
+    let Some(image) = image() else { return };
+    listens::with_a_card(&image);
 }

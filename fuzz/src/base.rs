@@ -113,7 +113,7 @@ pub fn fats() -> &'static [Base] {
         Some(Base { bytes, places })
     };
     let make = || {
-        [("12", 512 << 10), ("16", 2400 << 10), ("32", 34 << 20)]
+        [("12", 160 << 10), ("16", 2400 << 10), ("32", 34 << 20)]
             .into_iter()
             .filter_map(|(bits, size)| one(bits, size))
             .collect()

@@ -46,13 +46,19 @@ pub fn property(name: &str) -> Property {
     found.unwrap_or_else(|| panic!("no property {name}")).1
 }
 
-/// Once, before a fuzz target runs: a panic inside the crates that Deblast fences (`catch_unwind`) is no finding, any other ends
-/// the process. With `DEBLAST_FUZZ_SEEDS=FOLDER`, writes the target's seeds there instead.
-pub fn begin(name: &str) {
+/// Once, before fuzzing: the property that `DEBLAST_FUZZ` names. A panic inside the crates that Deblast fences (`catch_unwind`) is
+/// no finding, any other ends the process. With `DEBLAST_FUZZ_SEEDS=FOLDER`, writes the property's seeds there instead.
+pub fn begin() -> Property {
+    let names = ALL.map(|(name, _)| name).join(" ");
+    let name = std::env::var("DEBLAST_FUZZ").unwrap_or_default();
+    let Some((_, property)) = ALL.iter().find(|(own, _)| *own == name) else {
+        eprintln!("DEBLAST_FUZZ must name one of {names}");
+        std::process::exit(2);
+    };
     if let Some(folder) = std::env::var_os("DEBLAST_FUZZ_SEEDS") {
         let folder = std::path::Path::new(&folder);
         std::fs::create_dir_all(folder).unwrap();
-        for (number, seed) in seeds::of(name).iter().enumerate() {
+        for (number, seed) in seeds::of(&name).iter().enumerate() {
             std::fs::write(folder.join(format!("seed-{number:03}")), seed).unwrap();
         }
         std::process::exit(0);
@@ -65,6 +71,7 @@ pub fn begin(name: &str) {
             std::process::abort();
         }
     }));
+    *property
 }
 
 /// Takes numbers off the front of an input, zeros where it has ended.

@@ -63,6 +63,36 @@ fn hives() -> Vec<Vec<u8>> {
     all
 }
 
+/// Hives with what check tells of and lets be edited: wrong hashes and hints, a security that counts too many keys, a second value
+/// of one name, a list of values that has none.
+fn amiss() -> Vec<Vec<u8>> {
+    let cells = |bytes: &[u8], kind: &[u8]| -> Vec<usize> {
+        (4096..bytes.len() - 4).step_by(4).filter(|&at| bytes[at..].starts_with(kind)).collect()
+    };
+    let mut all = Vec::new();
+    for minor in [3, 5] {
+        let whole = hive(minor, 6);
+        let mut listed = whole.clone();
+        for at in [&b"lf"[..], b"lh"].into_iter().flat_map(|kind| cells(&whole, kind)) {
+            listed[at + 8] ^= 0x55;
+        }
+        let mut counted = whole.clone();
+        cells(&whole, b"sk").into_iter().for_each(|at| counted[at + 12] += 3);
+        let mut twice = whole.clone();
+        if let Some(at) = whole.windows(5).position(|name| name == b"empty") {
+            super::put(&mut twice, at, b"Gr\xf6\xdfe");
+        }
+        let mut none = whole.clone();
+        for at in cells(&whole, b"nk") {
+            if super::number(&whole, at + 36) == 0 {
+                super::put(&mut none, at + 40, &[0x20, 0, 0, 0]);
+            }
+        }
+        all.extend([listed, counted, twice, none]);
+    }
+    all
+}
+
 /// A program with a version resource, of two sections.
 pub fn program() -> Vec<u8> {
     let mut bytes = vec![0; 0x600];
@@ -132,7 +162,7 @@ fn of_ntfs() -> Vec<Vec<u8>> {
 
 fn of_fat() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
-    for kind in [0, 1, 7_u8] {
+    for kind in [0, 24, 31_u8] {
         let one = |patch: Vec<u8>| [&[kind][..], &patch].concat();
         seeds.push(one(vec![]));
         // Chains that lead back, sizes that lie, folders that hold themselves.
@@ -174,7 +204,17 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
             let script = |number: usize| -> Vec<u8> {
                 (0..25).map(|at| u8::try_from((number * 37 + at * 11) % 251).unwrap()).collect()
             };
-            hives().iter().enumerate().map(|(number, hive)| [script(number), hive.clone()].concat()).collect()
+            let whole = hives().into_iter().enumerate();
+            let mut seeds: Vec<_> = whole.map(|(number, hive)| [script(number), hive].concat()).collect();
+            // Those with something amiss get each kind of edit at each key: what is amiss must stay so. They may grow.
+            for hive in amiss() {
+                for (key, kind) in (0..11).flat_map(|key| [0, 1, 2].map(|kind| (key, kind))) {
+                    let mut script = vec![3, key, 0, kind];
+                    script.resize(25, 5);
+                    seeds.push([script, hive.clone()].concat());
+                }
+            }
+            seeds
         }
         "hive_log" => {
             let mut logs = corpus(true);

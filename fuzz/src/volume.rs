@@ -174,8 +174,13 @@ pub fn fat(data: &[u8]) {
         return;
     }
     let mut choices = Choices(data);
-    // FAT32 cannot be smaller than 34 MB to mtools, and is asked for less often.
-    let kind = [0, 1, 0, 1, 0, 1, 0, 2][usize::from(choices.byte() % 8)];
+    // A volume is passed over as often as its FAT is asked for: by its clusters FAT16 costs ten times what FAT12 does, and FAT32,
+    // which has 65,525 at least, ten times that.
+    let kind = match choices.byte() % 32 {
+        0..=23 => 0,
+        24..=30 => 1,
+        _ => 2,
+    };
     let base = &bases[kind.min(bases.len() - 1)];
     let mut bytes = patched(base, choices.0);
     if choices.0.len() % 2 == 0 {

@@ -150,7 +150,8 @@ impl HashSets {
             if line.last() == Some(&b'\n') {
                 line.pop();
             }
-            if line.last() == Some(&b'\r') {
+            // All of them, as ClamAV does: one that stayed would be part of a name.
+            while line.last() == Some(&b'\r') {
                 line.pop();
             }
             match parse(&line) {
@@ -420,6 +421,14 @@ mod tests {
         assert_eq!(grade(&both), told("B", Grade::Confirmed));
         let (found, outcome) = sets(&both);
         assert_eq!((found.any_size(), outcome.any_size, outcome.weak), (1, 1, 1));
+    }
+
+    #[test]
+    fn no_end_of_a_line_becomes_part_of_a_name() {
+        let d = Digests::of(b"stand-in");
+        let (found, outcome) = sets(&format!("{}:8:Test.A\r\r\n", d.md5));
+        assert_eq!((found.find(&d).unwrap().name, outcome.problem_count), ("Test.A", 0));
+        assert_eq!(sets("\r\n").1.problem_count, 1, "an empty line is no entry");
     }
 
     #[test]

@@ -263,6 +263,28 @@ fn a_hole_larger_than_the_disk_is_not_read_out() {
     assert!(volume.read(sparse.id, u64::MAX).is_err() && volume.extents(sparse.id).is_err());
 }
 
+/// Three runs over the same clusters, each nearly as long as the volume: a file of a few bytes of runs may have thousands.
+#[test]
+fn runs_that_lie_over_each_other_are_not_read_out() {
+    let Some(mut ntfs) = Ntfs::new() else { return };
+    let record = ntfs.record("few-a");
+    let data = ntfs.attributes(record, DATA)[0];
+    let (clusters, pairs) = (3 * 4000_u64, data + ntfs.word(data + 32));
+    let run = |lcn| [0x12, 0xa0, 0x0f, lcn];
+    put(&mut ntfs.bytes, pairs, &[&run(8)[..], &run(0), &run(0), &[0]].concat());
+    put(&mut ntfs.bytes, data + 24, &(clusters - 1).to_le_bytes());
+    for field in [40, 48, 56] {
+        put(&mut ntfs.bytes, data + field, &(clusters * 512).to_le_bytes());
+    }
+    let (device, volume) = ntfs.open();
+    let volume = volume.unwrap();
+    let scan = scanned(&device, volume.as_ref());
+    let few = file(&scan, "few-a");
+    let error = volume.read_pieces(few.id, &mut |_| Ok(())).unwrap_err().to_string();
+    assert!(error.contains("runs for 6144000 bytes, where the volume has 209"), "{error}");
+    assert!(volume.read(few.id, u64::MAX).is_err() && device.taken() < 1 << 20);
+}
+
 #[test]
 fn a_name_longer_than_its_attribute_is_told() {
     let Some(mut ntfs) = Ntfs::new() else { return };

@@ -1,7 +1,0 @@
-//! See `deblast_fuzz::ALL`.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(
-    init: deblast_fuzz::begin("hive_log"),
-    |data: &[u8]| deblast_fuzz::property("hive_log")(data)
-);
