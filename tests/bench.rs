@@ -167,8 +167,8 @@ fn what_needs_all_the_memory_comes_last_and_alone() {
     let mut unshared = Command::new("unshare");
     unshared.args(["-m", "sh", "-c", "mount --bind \"$1\" /proc/meminfo && shift && exec \"$@\"", "sh"]);
     unshared.arg(meminfo).arg(command.get_program()).args(command.get_args());
-    let ran = Ran::of(&mut unshared).exits(0);
-    ran.require(verdicts(&ran.json()).iter().all(|(_, verdict)| verdict == "cleaned"), "both cleaned");
+    let ran = Ran::of(&mut unshared).exits(1);
+    ran.require(verdicts(&ran.json()).iter().all(|(_, verdict)| verdict == "infected"), "both judged");
     ran.require(
         ran.stderr.contains("needs more memory than is left beside the others"),
         "one of them to wait",
