@@ -185,7 +185,7 @@ fn put_right(before: &Hive, edits: &[Edit], problem: &Problem) -> bool {
             Edit::Delete { .. } => return false,
         };
         let key = key.and_then(|path| before.key(&path).ok()?);
-        let at = key.map(|key| key.offset().file_offset() as u64);
+        let at = key.map(|key| key.offset().file_offset());
         at == Some(problem.offset) && problem.what.starts_with(words)
     })
 }
