@@ -136,10 +136,11 @@ fn eight_disks_in_one_boot_each_get_their_verdict() {
         (verdicts.sort_unstable(), wanted.sort_unstable());
         guest.require(verdicts == wanted, &format!("{wanted:?}, and not {verdicts:?}"));
         for ((_, _, wanted), case) in DISKS.iter().zip(&cases) {
-            match *wanted {
-                "cleaned" => Ran::of(&mut case.on_disk(&["scan"])).exits(0).says("VERDICT: CLEAN"),
-                _ => guest.require(case.bytes() == case.original, "a disk as it was"),
-            };
+            if *wanted == "cleaned" {
+                Ran::of(&mut case.on_disk(&["scan"])).exits(0).says("VERDICT: CLEAN");
+            } else {
+                guest.require(case.bytes() == case.original, "a disk as it was");
+            }
         }
     }
 }
