@@ -157,6 +157,31 @@ fn of_two_runs_at_once_one_writes() {
     }
 }
 
+/// The same for two undos.
+#[test]
+fn of_two_undos_at_once_one_writes() {
+    let Some(clean) = whole(CLEAN) else { return };
+    let Some(undo) = whole(UNDO) else { return };
+    let reads = |call: &Call| call.kind == Kind::Read && call.path == Path::new(DISK);
+    let calls = &undo.played.calls;
+    let first_write = calls.iter().position(changes_the_disk).unwrap();
+    let last_read = calls[..first_write].iter().filter(|call| reads(call)).count() - 1;
+    let stage = staged(&clean.played.disk, &clean.played.store).unwrap();
+    stage.arm(Fault { wanted: reads, nth: last_read, fate: Fate::Waits });
+    let home = tempfile::tempdir().unwrap();
+    let first = program(&stage, home.path(), "undo").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    stage.wait();
+    let second = Ran::of(&mut program(&stage, home.path(), "undo"));
+    let others = Ran::of(&mut program(&stage, home.path(), "clean"));
+    stage.let_go();
+    let first = first.unwrap().wait_with_output().unwrap();
+    let first_said = String::from_utf8_lossy(&first.stdout).into_owned();
+    second.exits(2).says("another run holds this image");
+    others.exits(2).says("another run holds this image");
+    assert_eq!(first.status.code(), Some(0), "{first_said}");
+    assert!(overlay_of(&stage.disk_bytes()).is_empty(), "the disk is not as it was made");
+}
+
 /// A journal that is damaged: nothing is written from it, or all of it comes back all the same.
 #[test]
 fn a_damaged_journal_never_leaves_the_disk_in_between() {
