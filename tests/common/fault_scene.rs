@@ -247,7 +247,12 @@ pub(crate) fn meet(whole: &Whole, wanted: Wanted, nth: usize, fate: Fate) -> Res
 }
 
 /// The next clean, which must cure; and the undo of it, which must give the disk back byte for byte.
-fn next_clean(whole: &Whole, disk: &Overlay, store: &Snapshot, in_part: bool) -> Result<Recording, String> {
+fn next_clean(
+    whole: &Whole,
+    disk: &Overlay,
+    store: &Snapshot,
+    (in_part, name_stays): (bool, bool),
+) -> Result<Recording, String> {
     let next = cleaned(Policy::default(), disk, store).map_err(|why| format!("the next run: {why}"))?;
     if !whole.is_cured(&next.end, name_stays)? {
         return Err("the next run does not cure".to_owned());
