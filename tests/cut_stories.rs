@@ -11,30 +11,27 @@
 mod common;
 #[path = "common/cut_disk.rs"]
 mod cut_disk;
+#[path = "common/cut_draw.rs"]
+mod cut_draw;
 #[allow(dead_code, reason = "power_cut.rs uses all of it")]
 #[path = "common/cut_judge.rs"]
 mod cut_judge;
+#[path = "common/cut_parts.rs"]
+mod cut_parts;
 #[path = "common/cut_story.rs"]
 mod cut_story;
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeSet;
+use std::sync::Mutex;
 
 use common::Journal;
-use cut_disk::{
-    Cut, Made, Op, Overlay, Recording, SECTOR, Snapshot, cuts, in_parallel, on_disk, partition, practice,
-    read, reader,
-};
-use cut_judge::{Way, judge_hive, to_edit};
+use cut_disk::{Cut, Made, Op, Overlay, Recording, SECTOR, Snapshot, cuts, in_parallel, on_disk};
+use cut_draw::{Dice, Wanted, build, draw, without_syncs};
+use cut_parts::{Judge, Kind, Step};
 use cut_story::{chosen, cleaned, cleaned_again, row, undone};
-use deblast::change::{Change, HiveRole};
-use deblast::cleanup::hive_file::settle;
-use deblast::digest::Sha256;
-use deblast::hive::Hive;
+use deblast::change::HiveRole;
 use deblast::policy::{Hibernation, Policy, Remove, RestorePoints, Suspects};
 use deblast::store::Store;
-use deblast::store::journal::Loaded;
-use deblast::volume::{Extents, FileSystem, Window, open_volume, recognise};
 
 /// Nobody's: each story names its own.
 const PRACTICE: Made = ("cut-stories.img", &["--files", "10", "--size", "12M"]);
@@ -132,187 +129,6 @@ const STORIES: &[Story] = &[
     },
 ];
 
-/// What a file is to the run that writes it.
-enum Kind {
-    Hive {
-        role: HiveRole,
-        way: Way,
-    },
-    Worm {
-        original: Vec<u8>,
-    },
-    /// A hibernation file: only its first sector changes.
-    Session {
-        original: Vec<u8>,
-    },
-}
-
-/// A file that the run writes; none of them moves.
-struct Part {
-    path: deblast::path::WinPath,
-    extents: Extents,
-    kind: Kind,
-}
-
-/// How far a file is: so many of so many edits; a file of the worm or a session has one.
-type Step = (usize, usize);
-
-struct Judge {
-    start: u64,
-    parts: Vec<Part>,
-    seen: Mutex<HashMap<(usize, Sha256), Result<Step, String>>>,
-}
-
-fn volume(disk: &Overlay) -> Box<dyn FileSystem> {
-    let (start, size) = partition(&practice().bytes);
-    let window = Window::new(reader(disk), start, size);
-    let recognised = recognise(&window).unwrap();
-    open_volume(Arc::new(window), recognised).unwrap()
-}
-
-impl Judge {
-    fn of(recording: &Recording) -> Self {
-        let (start, _) = partition(&practice().bytes);
-        let folder = recording.store.lay_out();
-        let run = Store::at(folder.path()).runs().unwrap().into_iter().next().unwrap();
-        let Loaded::Ready(journal) = run.load().unwrap() else { panic!("no journal") };
-        let volume = volume(&recording.start);
-        let mut judge = Self { start, parts: Vec::new(), seen: Mutex::default() };
-        for (index, file) in journal.header.files.iter().enumerate() {
-            let changes = || {
-                let of_file = journal.header.changes.iter().filter(move |recorded| recorded.file == index);
-                of_file.map(|recorded| &recorded.change)
-            };
-            // The places are the volume's, not the journal's.
-            let facts = volume.find(&file.path).unwrap().expect("a file that the journal names");
-            let extents = volume.extents(facts.id).unwrap();
-            let original = judge.content(&recording.start, &extents);
-            let path = file.path.to_string().to_lowercase();
-            let kind = match changes().next().unwrap() {
-                Change::Value(value) => {
-                    let name = path.rsplit('\\').next().unwrap();
-                    assert!(
-                        ["software", "system", "system.alt", "ntuser.dat"].contains(&name),
-                        "{path} is no hive"
-                    );
-                    let (hive, _) = settle(volume.as_ref(), &file.path, original).unwrap();
-                    let edits = changes().map(|change| match change {
-                        Change::Value(value) => to_edit(value),
-                        other => panic!("{path}: {other:?}"),
-                    });
-                    let way = Way::new(hive.as_bytes().to_vec(), edits.collect());
-                    Kind::Hive { role: value.hive.clone(), way }
-                }
-                Change::File(change) => {
-                    assert_eq!(
-                        Sha256::of(&original),
-                        change.digests.sha256,
-                        "{path} is not what it is named for"
-                    );
-                    Kind::Worm { original }
-                }
-                Change::Hibernation(_) => {
-                    assert!(path.ends_with("hiberfil.sys"), "{path}");
-                    Kind::Session { original }
-                }
-            };
-            judge.parts.push(Part { path: file.path.clone(), extents, kind });
-        }
-        judge
-    }
-
-    fn content(&self, disk: &Overlay, extents: &Extents) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for run in &extents.runs {
-            let mut piece = vec![0; usize::try_from(run.length).unwrap()];
-            read(disk, self.start + run.place, &mut piece);
-            bytes.extend(piece);
-        }
-        bytes.truncate(usize::try_from(extents.size).unwrap());
-        bytes
-    }
-
-    /// Every changed sector lies inside one of these files, and what lies behind a file's end is as it was.
-    fn nothing_else(&self, disk: &Overlay) -> Result<(), String> {
-        for (&place, sector) in disk {
-            let at = place - self.start;
-            let owner = self.parts.iter().find_map(|part| {
-                let mut runs = part.extents.runs.iter();
-                let run = runs.find(|run| (run.place..run.place + run.length).contains(&at))?;
-                Some((part.extents.size, run.file_offset + (at - run.place)))
-            });
-            let Some((size, offset)) = owner else {
-                return Err(format!("a sector of no file of ours: {at:#x}"));
-            };
-            let inside = usize::try_from(size.saturating_sub(offset)).unwrap().min(SECTOR);
-            let start = usize::try_from(place).unwrap();
-            if inside == 0 || sector[inside..] != practice().bytes[start + inside..start + SECTOR] {
-                return Err(format!("what lies behind a file's end, at {at:#x}"));
-            }
-        }
-        Ok(())
-    }
-
-    /// How far each file is; the order of SYSTEM and its mirror kept.
-    fn judge(&self, disk: &Overlay) -> Result<Vec<Step>, String> {
-        self.nothing_else(disk)?;
-        let mut steps = Vec::new();
-        for (index, part) in self.parts.iter().enumerate() {
-            let bytes = self.content(disk, &part.extents);
-            let key = (index, Sha256::of(&bytes));
-            let known = self.seen.lock().unwrap().get(&key).cloned();
-            let step = known.unwrap_or_else(|| step(part, disk, bytes));
-            self.seen.lock().unwrap().insert(key, step.clone());
-            steps.push(step.map_err(|why| format!("{}: {why}", part.path))?);
-        }
-        let of = |wanted: HiveRole| {
-            let is_it = |part: &Part| matches!(&part.kind, Kind::Hive { role, .. } if *role == wanted);
-            self.parts.iter().position(is_it).map(|index| steps[index])
-        };
-        match (of(HiveRole::System), of(HiveRole::SystemAlternate)) {
-            (Some((system, last)), Some((alternate, _))) if alternate > 0 && system < last => {
-                Err(format!("SYSTEM.ALT has {alternate} edits, SYSTEM {system} of {last}"))
-            }
-            _ => Ok(steps),
-        }
-    }
-}
-
-fn step(part: &Part, disk: &Overlay, bytes: Vec<u8>) -> Result<Step, String> {
-    match &part.kind {
-        Kind::Hive { way, .. } => {
-            let bytes = match Hive::dirty_base_block(&bytes) {
-                None => bytes,
-                Some(_) => {
-                    let (hive, _) = settle(volume(disk).as_ref(), &part.path, bytes)
-                        .map_err(|error| error.to_string())?;
-                    hive.as_bytes().to_vec()
-                }
-            };
-            let (_, step) = judge_hive(std::slice::from_ref(way), bytes)?;
-            Ok((step, way.steps() - 1))
-        }
-        Kind::Worm { original } => {
-            let zeros = |sector: &[u8]| sector.iter().all(|&byte| byte == 0);
-            let mut sectors = bytes.chunks(SECTOR).zip(original.chunks(SECTOR));
-            if sectors.any(|(now, then)| now != then && !zeros(now)) {
-                return Err("a sector is neither its own nor zeros".to_owned());
-            }
-            match (bytes == *original, zeros(&bytes)) {
-                (true, _) => Ok((0, 2)),
-                (_, true) => Ok((2, 2)),
-                _ if zeros(&bytes[..SECTOR.min(bytes.len())]) => Ok((1, 2)),
-                _ => Err("its first sector is there and others are not".to_owned()),
-            }
-        }
-        Kind::Session { original } => match bytes == *original {
-            true => Ok((0, 1)),
-            false if bytes[SECTOR..] == original[SECTOR..] => Ok((1, 1)),
-            false => Err("more than its first sector".to_owned()),
-        },
-    }
-}
-
 /// The changed sectors are those that the journal names, by the description of its format.
 fn all_in_the_journal(recording: &Recording) {
     let folder = recording.store.lay_out();
@@ -335,12 +151,18 @@ struct Tally {
     broken: Vec<String>,
 }
 
-fn tell(story: &Story, judge: &Judge, recording: &Recording, most: usize, what: &str) {
-    let all = cuts(recording);
-    let is_chosen = chosen(all.len(), most);
+/// Judges so many states, and has the chosen ones treated.
+fn tally(
+    story: &Story,
+    judge: &Judge,
+    count: usize,
+    state: impl Fn(usize) -> Cut + Sync,
+    is_chosen: impl Fn(usize) -> bool + Sync,
+) -> Tally {
     let tally = Mutex::new(Tally::default());
-    in_parallel(&all, |index, cut| {
-        let outcome = treat(story, judge, cut, is_chosen(index));
+    in_parallel(&vec![(); count], |index, ()| {
+        let cut = state(index);
+        let outcome = treat(story, judge, &cut, is_chosen(index));
         let mut tally = tally.lock().unwrap();
         match outcome {
             Ok((steps, taken_back)) => {
@@ -358,14 +180,27 @@ fn tell(story: &Story, judge: &Judge, recording: &Recording, most: usize, what: 
     });
     let tally = tally.into_inner().unwrap();
     tally.broken.iter().take(12).for_each(|why| println!("  {why}"));
+    tally
+}
+
+impl Tally {
+    /// The cells of a row: story, run, writes, syncs, states, and what was counted of them.
+    fn cells(&self, story: &Story, what: &str, recording: &Recording, states: usize) -> Vec<String> {
+        let count = |wanted: fn(&Op) -> bool| recording.ops.iter().filter(|op| wanted(op)).count();
+        let (writes, syncs) = (count(|op| matches!(op, Op::Write(..))), count(|op| matches!(op, Op::Sync)));
+        let numbers = [writes, syncs, states, self.old, self.between, self.new, self.broken.len()];
+        let treated = [self.treated, self.taken_back, self.treated];
+        let numbers = numbers.iter().chain(&treated).map(usize::to_string);
+        [story.name.to_owned(), what.to_owned()].into_iter().chain(numbers).collect()
+    }
+}
+
+fn tell(story: &Story, judge: &Judge, recording: &Recording, most: usize, what: &str) {
+    let all = cuts(recording);
+    let is_chosen = chosen(all.len(), most);
+    let tally = tally(story, judge, all.len(), |index| all[index].clone(), is_chosen);
     assert!(tally.broken.is_empty(), "{}, {what}: {} broken, see above", story.name, tally.broken.len());
-    let count = |wanted: fn(&Op) -> bool| recording.ops.iter().filter(|op| wanted(op)).count();
-    let (writes, syncs) = (count(|op| matches!(op, Op::Write(..))), count(|op| matches!(op, Op::Sync)));
-    let numbers = [writes, syncs, all.len(), tally.old, tally.between, tally.new, tally.broken.len()];
-    let treated = [tally.treated, tally.taken_back, tally.treated];
-    let numbers = numbers.iter().chain(&treated).map(usize::to_string);
-    let cells: Vec<String> = [story.name.to_owned(), what.to_owned()].into_iter().chain(numbers).collect();
-    row(&cells, 9);
+    row(&tally.cells(story, what, recording, all.len()), 9);
 }
 
 /// Judges a state; and has it cleaned, and undone at once and after that clean. Whether a run was taken back first.
@@ -390,8 +225,13 @@ fn treat(story: &Story, judge: &Judge, cut: &Cut, treat: bool) -> Result<(Vec<St
     Ok((steps, taken_back))
 }
 
+/// Whether its disk can be made here.
+fn can_be_made(story: &Story) -> bool {
+    story.made.1.contains(&"fat32") || story.made.1.contains(&"fat16") || common::practice(&SMALL).is_some()
+}
+
 fn run(story: &Story) {
-    if !story.made.1.contains(&"--filesystem") && common::practice(story.made.1).is_none() {
+    if !can_be_made(story) {
         return;
     }
     on_disk(story.made);
@@ -430,4 +270,140 @@ fn nt_4_and_2000() {
 #[test]
 fn xp_and_2003() {
     STORIES[4..].iter().for_each(run);
+}
+
+/// Disks as large as the maker makes them in seconds, with thousands of files and more to cure than the stories above.
+const LARGE: &[Story] = &[
+    Story {
+        name: "NT 4.0, NTFS 1.2, 256 MB, 4,000 files",
+        made: (
+            "large-nt4.img",
+            &["--windows", "nt4", "--infect", "all", "--files", "4000", "--size", "256M"],
+        ),
+        policy: all_of_it,
+    },
+    Story {
+        name: "2000, NTFS, 288 MB, 5,000 files",
+        made: (
+            "large-2000.img",
+            &[
+                "--windows",
+                "2000",
+                "--infect",
+                "all",
+                "--files",
+                "5000",
+                "--size",
+                "288M",
+                "--software-size",
+                "4",
+            ],
+        ),
+        policy: all_of_it,
+    },
+    Story {
+        name: "2003, FAT32, 256 MB, 4,000 files, a dirty hive",
+        made: (
+            "large-2003.img",
+            &[
+                "--windows",
+                "2003",
+                "--filesystem",
+                "fat32",
+                "--infect",
+                "all",
+                "--files",
+                "4000",
+                "--size",
+                "256M",
+                "--software-size",
+                "4",
+                "--state",
+                "dirty-hive",
+            ],
+        ),
+        policy: all_of_it,
+    },
+    Story {
+        name: "XP, FAT32, 320 MB, 5,000 files",
+        made: (
+            "large-xp-fat.img",
+            &[
+                "--filesystem",
+                "fat32",
+                "--infect",
+                "all",
+                "--files",
+                "5000",
+                "--size",
+                "320M",
+                "--software-size",
+                "8",
+            ],
+        ),
+        policy: all_of_it,
+    },
+    Story {
+        name: "XP, NTFS, 320 MB, 6,000 files",
+        made: (
+            "large-xp.img",
+            &["--infect", "all", "--files", "6000", "--size", "320M", "--software-size", "8"],
+        ),
+        policy: all_of_it,
+    },
+];
+
+/// One in so many of the states that are drawn is treated.
+const TREATED: usize = 5;
+
+/// Draws states of clean and undo on each of these disks, prints a row for each, and gives how many there were and how many
+/// were broken.
+fn draw_on(stories: &[Story], wanted: &Wanted) -> (usize, usize) {
+    let (mut states, mut broken) = (0, 0);
+    for (number, story) in stories.iter().enumerate() {
+        on_disk(story.made);
+        let clean = cleaned((story.policy)(), &Overlay::new(), &Snapshot::default()).unwrap();
+        let judge = Judge::of(&clean);
+        let undo = undone(&clean.end, &clean.store).unwrap();
+        assert!(undo.end.is_empty(), "{}: the disk is not as it was made", story.name);
+        for (of_story, what, recording) in [(0, "clean", clean), (1, "undo", undo)] {
+            let run = number * 2 + of_story;
+            let recording = if wanted.unsynced { without_syncs(&recording) } else { recording };
+            // A run of few states leaves its share to those that follow.
+            let share = (wanted.count - states).div_ceil(stories.len() * 2 - run);
+            let drawn = draw(&recording, share, &mut Dice(wanted.seed.wrapping_add(run as u64)));
+            let state = |index: usize| build(&recording, &drawn[index]);
+            let is_chosen = |index: usize| index.is_multiple_of(TREATED);
+            let tally = tally(story, &judge, drawn.len(), state, is_chosen);
+            println!("| {} |", tally.cells(story, what, &recording, drawn.len()).join(" | "));
+            states += drawn.len();
+            broken += tally.broken.len();
+        }
+    }
+    (states, broken)
+}
+
+/// What `scripts/cut` runs: thousands of states of larger disks.
+#[test]
+fn larger_disks_at_random() {
+    let Some(wanted) = cut_draw::wanted() else { return };
+    assert!(LARGE.iter().all(can_be_made), "the disks cannot be made here");
+    let (states, broken) = draw_on(LARGE, &wanted);
+    println!("drawn: {states} states, broken: {broken}");
+    assert!(broken == 0, "{broken} states are broken, see above");
+}
+
+/// The draw itself, on one small disk; without syncs it finds what is broken.
+#[test]
+fn a_random_draw_sees_missing_syncs() {
+    let story = &STORIES[3];
+    if !can_be_made(story) {
+        return;
+    }
+    let wanted = |unsynced| Wanted { count: 60, seed: 1, unsynced };
+    let (states, broken) = draw_on(std::slice::from_ref(story), &wanted(false));
+    assert!(states == 60 && broken == 0, "{broken} of {states} are broken, see above");
+    let (states, broken) = draw_on(std::slice::from_ref(story), &wanted(true));
+    println!("control: without syncs, {states} states, {broken} broken");
+    assert!(broken > 30, "the draw does not see missing syncs: {broken} of {states}");
 }

@@ -12,10 +12,13 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use common::hives::multi;
 use common::windows::{NT4, S2003, W2000, Windows, XP, edited, two_at_once, value_of};
-use common::{Case, Journal, OLE, PENDING, RUN, Ran, SESSION, changed_sectors, make, utf16};
+use common::{
+    Case, Journal, OLE, PENDING, RUN, Ran, SECTOR, SESSION, START, changed_sectors, judge, make, utf16,
+};
 
 const RUN_ONCE: &str = r"Microsoft\Windows\CurrentVersion\RunOnce";
 
@@ -180,6 +183,28 @@ fn must_be_left_alone(case: &Case) {
     assert!(case.runs().is_empty(), "no run folder");
 }
 
+/// The sectors that hold these files' bytes, as istat tells: clusters on NTFS, sectors on FAT.
+fn sectors_of(case: &Case, paths: &[String]) -> BTreeSet<usize> {
+    let listing = case.listing();
+    let boot = &case.original[START..START + SECTOR];
+    let is_ntfs = &boot[3..7] == b"NTFS";
+    let unit = if is_ntfs { SECTOR * usize::from(boot[13]) } else { SECTOR };
+    let mut sectors = BTreeSet::new();
+    for path in paths {
+        let text = judge(Command::new("istat").args(["-o", "63"]).arg(&case.disk).arg(&listing[path]));
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let (_, lists) = text.split_once(if is_ntfs { "\nAttributes:" } else { "\nSectors:" }).unwrap();
+        let lines = lists.lines().filter(|line| !line.starts_with("Type:"));
+        let numbers = lines.flat_map(|line| line.split_whitespace().filter_map(|n| n.parse::<usize>().ok()));
+        let count = sectors.len();
+        for number in numbers {
+            sectors.extend((START + number * unit..START + (number + 1) * unit).step_by(SECTOR));
+        }
+        assert!(sectors.len() > count, "{path}: {text}");
+    }
+    sectors
+}
+
 fn try_cell(cell: &Cell) {
     let (windows, case) = (cell.windows, cell.case());
     if cell.state == Patched {
@@ -216,6 +241,19 @@ fn try_cell(cell: &Cell) {
     journal.replay(&mut image, usize::MAX);
     case.must_hold(&image, &clean, "the journal to lead to the disk after");
     clean.require(changed_sectors(&case.original, &image).is_subset(&journal.sectors()), "nothing else");
+
+    // By The Sleuth Kit: every sector that has changed belongs to a hive or to the worm's file.
+    let mut own: Vec<String> = windows.hives();
+    own.extend(files.iter().map(|name| windows.system32(name)));
+    let owned = sectors_of(&case, &own);
+    let strange: Vec<usize> = changed_sectors(&case.original, &now).difference(&owned).copied().collect();
+    clean.require(strange.is_empty(), &format!("no sector of any other file, found {strange:?}"));
+    if matches!(cell.state, Infected("a")) {
+        // The control: were SOFTWARE none of them, its sectors would be strange.
+        let fewer = sectors_of(&case, &own[1..]);
+        let changed = changed_sectors(&case.original, &now);
+        clean.require(!changed.is_subset(&fewer), "a file that is none of them to be seen");
+    }
 
     let of_user = |(hive, key, name): &(String, String, String)| {
         (hive != "SOFTWARE").then(|| format!("{key} [{name}]"))

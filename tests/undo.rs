@@ -258,6 +258,31 @@ fn a_file_that_is_no_longer_inert_is_left() {
     must_hold(&case, &as_at_first(), &ran);
 }
 
+/// What a newer run has made again is in force by that run alone; the older one, named, takes nothing back under it.
+#[test]
+fn the_list_counts_a_change_once() {
+    let Some(case) = Case::practice() else { return };
+    for command in ["clean", "undo", "clean"] {
+        case.storing(&[command, "--yes", "--json"], &[]).exits(0);
+    }
+    let cleaned = case.bytes();
+    let store = case.store();
+    let list = || {
+        let ran =
+            Ran::of(&mut case.on_disk(&["undo", "--list", "--store", store.to_str().unwrap()])).exits(0);
+        let count = |line: &str| line.split(", ").last().unwrap().to_owned();
+        ran.stdout.lines().map(count).collect::<Vec<_>>()
+    };
+    assert_eq!(list(), ["4 of 4 changes in force", "0 of 4 changes in force"]);
+    let ran = case.undo(&[]).exits(0);
+    case.must_be_as_at_first(&ran);
+    assert_eq!(list(), ["0 of 4 changes in force"; 2]);
+    // One change that others have taken back counts no more.
+    fs::write(&case.disk, &cleaned).unwrap();
+    case.edit_hive(SOFTWARE, &format!("[\\{OLE}]\n\"EnableDCOM\"=\"Y\""));
+    assert_eq!(list()[0], "3 of 4 changes in force");
+}
+
 #[test]
 fn a_store_that_was_tampered_with_is_refused() {
     for (name, spoil) in [("quarantine/0001.bin", 100), ("quarantine/manifest.json", 10), ("journal", 400)] {

@@ -497,8 +497,10 @@ fn compare_first(sectors: &mut dyn Sectors, batches: &[Batch]) -> Result<()> {
     Ok(())
 }
 
-/// Writes back what was attempted, last group first, sector by sector where it stands.
+/// Writes back what was attempted, last group first, sector by sector where it stands. The last write may be the one that
+/// failed, in the midst of a sector too.
 fn take_back(sectors: &mut dyn Sectors, attempted: &[Vec<&DeviceWrite>]) -> Result<()> {
+    let mut may_be_torn = true;
     for group in attempted.iter().rev() {
         for write in group.iter().rev() {
             for (place, before, after) in write.sectors() {
@@ -507,14 +509,23 @@ fn take_back(sectors: &mut dyn Sectors, attempted: &[Vec<&DeviceWrite>]) -> Resu
                 let before = before.ok_or_else(|| stuck().offset(place))?;
                 let mut now = vec![0; SECTOR];
                 sectors.read(place, &mut now)?;
-                if now == after && now != before {
-                    sectors.overwrite(place, after, before)?;
-                } else if now != before {
+                if now == before {
+                    continue;
+                }
+                if now != after && !(may_be_torn && is_torn(&now, before, after)) {
                     return Err(stuck().offset(place));
                 }
+                sectors.overwrite(place, &now, before)?;
             }
+            may_be_torn = false;
         }
         sectors.sync()?;
     }
     Ok(())
+}
+
+/// Whether a sector is new up to some byte and old behind it, as a write that ended early leaves it in an image file.
+fn is_torn(now: &[u8], before: &[u8], after: &[u8]) -> bool {
+    let new = now.iter().zip(after).take_while(|(now, after)| now == after).count();
+    now.get(new..) == before.get(new..)
 }

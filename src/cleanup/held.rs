@@ -155,6 +155,13 @@ impl RunOnDisk {
         held.whole = held.combined();
         let known = held.files.iter().flatten().any(|fit| fit.state != State::Foreign);
         let belongs = known || held.identities_fit(exam) || held.removed_a_name(exam);
+        if !belongs {
+            // A disk that is gone meanwhile fits no run either.
+            let volumes = held.volumes.iter().flatten().filter_map(|index| exam.volumes.get(*index));
+            for opened in volumes.filter_map(|volume| volume.opened.as_ref()) {
+                opened.reader.read_at(0, &mut vec![0; SECTOR as usize])?;
+            }
+        }
         Ok(belongs.then_some(held))
     }
 

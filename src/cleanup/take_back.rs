@@ -217,6 +217,21 @@ pub fn look(patient: &Patient, settings: &Settings, sink: Sink<'_>) -> Result<(T
     Ok((session.end(None, &[]), runs))
 }
 
+/// Why nobody can say that no run has left a change: where a run has written, there is a volume that could not be opened.
+fn cannot_be_told(store: &Store, exam: &Exam) -> Result<Option<String>> {
+    let starts = exam.volumes.iter().filter(|volume| volume.id.is_none() && volume.problem.is_some());
+    let starts: Vec<u64> = starts.map(|volume| volume.start).collect();
+    Ok(store.runs()?.iter().filter(|_| !starts.is_empty()).find_map(|run| {
+        let header = run.load_header()?;
+        let start = header.volumes.iter().find(|volume| starts.contains(&volume.start))?.start;
+        Some(format!(
+            "nothing was taken back: the volume at {start:#x} could not be opened, so whether the run {} has left a \
+             change on it cannot be told",
+            run.id()
+        ))
+    }))
+}
+
 /// Takes a run back. The exit code goes by what was asked, not by the verdict: 0 all of it is as before the run, 1
 /// something was left because it has changed since, 2 refused or failed.
 ///
@@ -273,6 +288,10 @@ pub fn undo(
                 "nothing was taken back: sectors that the run {id} wrote cannot be read, so what is left of it \
                  cannot be told; copy the disk to a sound one, or name the run with --run"
             );
+            session.remarks.push(words);
+            return Ok(session.end(None, &[]));
+        }
+        if let Some(words) = cannot_be_told(&session.store, &session.exam)? {
             session.remarks.push(words);
             return Ok(session.end(None, &[]));
         }

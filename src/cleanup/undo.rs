@@ -333,8 +333,10 @@ fn prove_write_back(
         };
         return if fits { Ok(()) } else { refuse(NOT_ITS_BYTES) };
     }
-    // The path tells which hive it is to be, so the file must be the one that bears it.
-    if !opened.files.facts(file.id)?.is_some_and(|facts| facts.paths.contains(&file.path)) {
+    // The path tells which hive it is to be, so the file must be the one that bears it. A folder above it that cannot be
+    // read looks like none; the way down from the root has the error.
+    let by_name = opened.files.facts(file.id)?.is_some_and(|facts| facts.paths.contains(&file.path));
+    if !by_name && opened.files.find(&file.path)?.is_none_or(|facts| facts.id != file.id) {
         return refuse("it is not the file at the path that the journal names");
     }
     let places: Vec<(&RegPath, &str)> =

@@ -9,6 +9,7 @@ pub mod runs;
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use flate2::Compression;
@@ -21,6 +22,9 @@ pub use runs::{RunFolder, Store};
 
 /// What to do where the record cannot be made that a run needs before it writes.
 const NOTHING_DONE: &str = "give another store with --store; nothing was done to the disk";
+
+/// To open a pipe is then an error, or nothing that anybody waits for.
+const NO_WAITING: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 
 /// Writes a new file of a run folder, has it reach the medium, and reads it back.
 ///
@@ -47,9 +51,19 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<Sha256> {
     Ok(Sha256::of(bytes))
 }
 
+/// Opens what must be a plain file. A store may have been in other hands: a pipe would be waited for without an end, and a
+/// device has none.
+fn open_plain(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(NO_WAITING).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(std::io::Error::other("it is no plain file")),
+    }
+}
+
 /// Reads a file past what the kernel remembers of it, as far as the file system allows.
 fn read_again(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    let mut file = open_plain(path)?;
     // A file system that cannot forget (tmpfs) answers from memory; then memory is where the file is.
     let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
     let mut bytes = Vec::new();
@@ -80,7 +94,7 @@ impl std::io::Write for Hashing {
 
 /// Digest of a file read past what the kernel remembers of it.
 fn digest_again(path: &Path) -> std::io::Result<Sha256> {
-    let mut file = File::open(path)?;
+    let mut file = open_plain(path)?;
     let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
     let (mut hasher, mut piece) = (Hasher::default(), vec![0; 64 << 10]);
     loop {

@@ -1,7 +1,7 @@
 //! Run folders: their names, their order, and making a new one.
 
 use std::fs::{DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -126,6 +126,7 @@ impl Store {
                 .write(true)
                 .create(true)
                 .truncate(false)
+                .custom_flags(super::NO_WAITING)
                 .open(&lock_path)
                 .doing("lock the store")?;
             flock(&lock, FlockOperation::LockExclusive)
@@ -176,7 +177,7 @@ impl RunFolder {
     /// Whether the run came to its report, which is written last.
     pub fn has_report(&self) -> bool {
         // On a patient's own disk it has its place before there is one.
-        let report = std::fs::read(self.path.join("report.json"));
+        let report = super::read_again(&self.path.join("report.json"));
         report.is_ok_and(|bytes| bytes.iter().any(|byte| !byte.is_ascii_whitespace()))
     }
 

@@ -262,6 +262,7 @@ pub(crate) fn record<T>(
 }
 
 /// One state that cutting the power can leave.
+#[derive(Clone)]
 pub(crate) struct Cut {
     pub(crate) disk: Overlay,
     pub(crate) store: Arc<Snapshot>,

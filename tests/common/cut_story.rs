@@ -76,18 +76,20 @@ pub(crate) fn undone(disk: &Overlay, store: &Snapshot) -> Result<Recording, Stri
     }
 }
 
-/// Which of so many are tried: all where `DEBLAST_CUTS=all`, else about `most`, always the same, the last among them.
+/// Which of so many are tried: all where `DEBLAST_CUTS=all`, about as many as it says where that is a number, else about
+/// `most`; always the same, the last among them.
 pub(crate) fn chosen(count: usize, most: usize) -> impl Fn(usize) -> bool {
-    let all = std::env::var_os("DEBLAST_CUTS").is_some_and(|value| value == "all");
+    let asked = std::env::var("DEBLAST_CUTS").unwrap_or_default();
+    let most = if asked == "all" { count } else { asked.parse().unwrap_or(most) };
     // No multiple of 2, 3 or 5: what comes in turn is met in all its kinds.
     let is_good = |step: &usize| [2, 3, 5].iter().all(|factor| !step.is_multiple_of(*factor));
-    let step = if all { 1 } else { (count.div_ceil(most).max(1)..).find(is_good).unwrap_or(1) };
+    let step = (count.div_ceil(most.max(1)).max(1)..).find(is_good).unwrap_or(1);
     move |index| index.is_multiple_of(step) || index + 1 == count
 }
 
 /// Prints a row of docs/power-cuts.md, which is known by its first two cells, and fails where that tells something else.
-/// Cells behind `fixed` hang on how many states were treated, and are not held to it. `DEBLAST_CUTS=all` treats all of
-/// them, `DEBLAST_CUTS=write` a sample, and both write the row instead.
+/// Cells behind `fixed` hang on how many states were treated, and are not held to it. With `DEBLAST_CUTS` the row is
+/// written instead: see [`chosen`] for how many it treats.
 pub(crate) fn row(cells: &[String], fixed: usize) {
     static WRITING: Mutex<()> = Mutex::new(());
     let new = format!("| {} |", cells.join(" | "));
