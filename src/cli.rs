@@ -523,6 +523,13 @@ fn default_store() -> PathBuf {
     }
 }
 
+/// What these words behind `deblast` mean.
+#[cfg(test)]
+pub(crate) fn typed(words: Vec<std::ffi::OsString>) -> Result<Options> {
+    let all = std::iter::once("deblast".into()).chain(words);
+    Args::try_parse_from(all).map_err(|e| crate::error::Error::library("read the words", e))?.resolve()
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;

@@ -17,12 +17,13 @@ use clap::Parser as _;
 use deblast::cleanup::verdict::{Verdict, exit_code};
 use deblast::cli::Args;
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "fixtures/README.md",
+    "docs/bench.md",
     "docs/live-image.md",
     "docs/live-parameters.md",
     "docs/threat-model.md",

@@ -137,7 +137,7 @@ fn told_by_absence(held: &RunOnDisk, exam: &Exam) -> bool {
         Change::Value(value) => value.after().is_none(),
         Change::File(_) | Change::Hibernation(_) => false,
     };
-    !in_force.is_empty() && in_force.iter().all(|change| is_absence(change))
+    !in_force.is_empty() && in_force.iter().all(is_absence)
 }
 
 fn plan_file(

@@ -398,7 +398,6 @@ fn a_machine_at_work_is_not_taken_over() {
 /// What the medium offers as examples is read, asks nobody, and is what the command line takes.
 #[test]
 fn every_example_is_a_configuration_that_runs() {
-    use clap::Parser as _;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("image/examples");
     let names = crate::volume::names_in(&folder);
     assert!(names.len() >= 5, "{names:?}");
@@ -409,7 +408,6 @@ fn every_example_is_a_configuration_that_runs() {
         let options = words(options).unwrap();
         assert_eq!(unattended(&options), None, "{name}");
         let typed = arguments(&options, None, Path::new("/dev/null"));
-        let args = crate::cli::Args::try_parse_from(std::iter::once("deblast".into()).chain(typed));
-        args.unwrap_or_else(|e| panic!("{name}: {e}")).resolve().unwrap();
+        crate::cli::typed(typed).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }

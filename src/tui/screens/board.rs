@@ -93,7 +93,9 @@ pub(in crate::tui) fn who(row: &Row) -> String {
 
 /// What is done now, and how far it is.
 fn doing(row: &Row, now: Duration) -> String {
-    let gone = if row.is_there { "" } else { ", removed" };
+    if !row.is_there {
+        return if row.mark.is_some() { "removed" } else { row.step.word() }.to_owned();
+    }
     match &row.progress {
         Some(progress) => {
             let percent = progress.done.saturating_mul(100) / progress.total.max(1);
@@ -102,8 +104,8 @@ fn doing(row: &Row, now: Duration) -> String {
         }
         None => match row.step {
             Step::Writes => "WRITING: leave it plugged in".to_owned(),
-            Step::Over if row.is_there => "done: it may be pulled".to_owned(),
-            step => format!("{}{gone}", step.word()),
+            Step::Over => "done: it may be pulled".to_owned(),
+            step => step.word().to_owned(),
         },
     }
 }
@@ -147,7 +149,7 @@ fn several(painter: &mut Painter<'_>, area: Rect, row: &Row, now: Duration) {
     if is_large {
         let dot = if painter.theme.unicode { "█" } else { "#" };
         for (y, line) in (0..).zip(large(mark)) {
-            painter.line(at, y, &line.replace('#', dot), own);
+            painter.line(at, y, line.trim_end().replace('#', dot).as_str(), own);
         }
     } else {
         painter.line(at, 0, mark.word(), own);
@@ -247,10 +249,20 @@ mod tests {
                 assert!(screen.contains(words), "{words}\n{screen}");
             }
             assert!(!screen.contains('\u{1b}'), "{screen}");
+            // No word of writing where the disk is gone.
+            assert_eq!(screen.matches("WRITING").count(), 1, "{screen}");
             // Letters that can be read across a bench, where there is room for them.
             let is_large = screen.contains("####   ###   ####  ####");
-            assert_eq!(is_large, size.1 >= 25, "{screen}");
+            assert_eq!(is_large, size.1 >= 43, "{screen}");
             assert!(is_large || (screen.contains("PASS") && screen.contains("FAIL")), "{screen}");
+        }
+    }
+
+    #[test]
+    fn large_letters_fit_into_their_place() {
+        for mark in [Mark::Pass, Mark::Look, Mark::Fail] {
+            let widest = large(mark).iter().map(|line| line.trim_end().len()).max();
+            assert!(widest <= Some(usize::from(LARGE.1)), "{mark:?}");
         }
     }
 

@@ -43,7 +43,6 @@ fn disks_that_are_plugged_in_are_cleaned_and_one_that_was_pulled_is_finished() {
     desk.plugs("one", &first.case.disk, "");
     desk.hears("DEBLAST VERDICT /dev/sdc", "cleaned");
     desk.shows("1 PASS");
-    desk.shows("PATIENT-one");
     desk.shows("it may be pulled");
     println!("{}", desk.shown());
     first.is_cured_by_judges(&desk.so_far());
@@ -75,7 +74,8 @@ fn disks_that_are_plugged_in_are_cleaned_and_one_that_was_pulled_is_finished() {
     stick.is_sound();
     let reports: Vec<_> = stick.names(REPORTS).into_iter().filter(|name| name.ends_with(".json")).collect();
     guest.require(reports.len() == 3, "a report of each disk that was plugged in");
-    guest.require(reports.iter().any(|name| name.contains("PATIENT-one")), "named after the disk");
+    // A case at USB tells no serial number of the disk in it.
+    guest.require(reports.iter().all(|name| name.contains("-sd")), "named after the disk's node");
 
     // And all of it can be taken back, each from its own record.
     for patient in [&first, &second] {
@@ -133,7 +133,8 @@ fn eight_disks_in_one_boot_each_get_their_verdict() {
             .map(|target| target["verdict"].as_str().unwrap())
             .collect();
         let mut wanted: Vec<_> = DISKS.iter().map(|(.., verdict)| *verdict).collect();
-        (verdicts.sort_unstable(), wanted.sort_unstable());
+        verdicts.sort_unstable();
+        wanted.sort_unstable();
         guest.require(verdicts == wanted, &format!("{wanted:?}, and not {verdicts:?}"));
         for ((_, _, wanted), case) in DISKS.iter().zip(&cases) {
             if *wanted == "cleaned" {
