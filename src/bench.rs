@@ -21,8 +21,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Wrong usage; there is no store; a file cannot be written; the list of disks cannot be read.
 pub fn execute(options: &Options, present: bool) -> Result<u8> {
     let mut bench = options.bench(present, signals::is_stopped)?;
-    let told = |heard: Heard| drop(writeln!(std::io::stderr().lock(), "deblast: {}", signal_words(heard)));
-    signals::watch(told)?;
+    signals::watch(if options.progress == Progress::Json { |_| () } else { tell_signal })?;
+    // What is under way is brought to its end before one is obeyed.
+    let _held = signals::hold_signals()?;
     let plain = matches!(options.progress, Progress::Auto | Progress::Plain);
     if plain {
         tell("waiting for disks; each that is plugged in is worked on. Ctrl-C ends it");
@@ -48,10 +49,18 @@ pub fn execute(options: &Options, present: bool) -> Result<u8> {
         if bench.at_work() == 0
             && let Some(why) = bench.closed()
         {
-            tell(&format!("deblast: no further disk is begun: {}", printable(why)));
+            if options.progress != Progress::None {
+                let text = format!("no further disk is begun: {}", printable(why));
+                let note = to_json(&Event::Note { text: text.clone() }).unwrap_or_default();
+                tell(if plain { &text } else { &note });
+            }
             return Ok(2);
         }
     }
+}
+
+fn tell_signal(heard: Heard) {
+    tell(&format!("deblast: {}", signal_words(heard)));
 }
 
 fn tell(line: &str) {

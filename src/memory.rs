@@ -25,6 +25,8 @@ static SHARERS: AtomicU64 = AtomicU64::new(0);
 thread_local! {
     /// This thread was refused what it would have had alone.
     static FELL_SHORT: Cell<bool> = const { Cell::new(false) };
+    /// The disk that this thread works on is written, or was.
+    static IS_WRITING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The share of one that works beside others: while several live, each may count on an equal part of what is free.
@@ -36,6 +38,7 @@ impl Share {
     #[must_use]
     pub fn take() -> Self {
         FELL_SHORT.set(false);
+        IS_WRITING.set(false);
         SHARERS.fetch_add(1, Ordering::SeqCst);
         Self(())
     }
@@ -51,6 +54,11 @@ impl Drop for Share {
     fn drop(&mut self) {
         SHARERS.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// From here on this thread need not share: what it has written must be verified, whatever others wait for.
+pub fn note_writing() {
+    IS_WRITING.set(true);
 }
 
 /// How many can work at once in what is free, one at least.
@@ -72,9 +80,11 @@ pub fn free() -> Option<u64> {
 pub fn refuse_lack(doing: impl Into<String>, needed: u64) -> Result<()> {
     let free = free();
     let sharers = SHARERS.load(Ordering::SeqCst).max(1);
-    if sharers > 1 && free.is_some_and(|free| needed > free / sharers && needed <= free) {
+    // What others hold is not free, and will be.
+    if sharers > 1 && free.is_some_and(|free| needed > free / sharers) {
         FELL_SHORT.set(true);
     }
+    let sharers = if IS_WRITING.get() { 1 } else { sharers };
     refuse_beyond(free.map(|free| free / sharers), doing, needed)
 }
 

@@ -117,6 +117,28 @@ fn each_disk_has_its_verdict_and_its_report_however_many_are_worked_on_at_once()
             ran.require(reports.values().any(|report| *report == kept), "the report that was filed");
         }
 
+        // Merged, the report on a disk alone counts, and no disk is blamed for another.
+        let csv = bench.path("table.csv");
+        let mut merge = Command::new(env!("CARGO_BIN_EXE_deblast"));
+        merge.args(["report", "merge", "--csv"]).arg(&csv).arg(bench.path("reports"));
+        Ran::of(&mut merge).exits(0);
+        let table = fs::read_to_string(&csv).unwrap();
+        let names: Vec<&str> = table.lines().next().unwrap().split(',').collect();
+        let column = |name: &str| names.iter().position(|other| *other == name).unwrap();
+        let newest: Vec<Vec<&str>> = table
+            .lines()
+            .skip(1)
+            .map(|line| line.split(',').collect::<Vec<_>>())
+            .filter(|cells| cells[column("newest")] == "yes")
+            .collect();
+        for (path, verdict) in &told {
+            let rows: Vec<_> =
+                newest.iter().filter(|cells| cells[column("target")] == path.as_str()).collect();
+            ran.require(rows.len() == 1, "each disk once among the newest");
+            let needs = rows[0][column("needs_a_person")] == "yes";
+            ran.require(needs == (verdict == "undetermined"), "a person for what is undetermined alone");
+        }
+
         // Events and log say of each line which disk it is about.
         let events: Vec<Value> = ran.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         ran.require(

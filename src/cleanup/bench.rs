@@ -17,10 +17,11 @@ use crate::cleanup::crew::Crew;
 use crate::cleanup::discover::Patient;
 use crate::cleanup::ledger::Ledger;
 use crate::cleanup::report::{Machine, Report};
-use crate::cleanup::{KeptRun, Question, Settings, clean, keep_report};
+use crate::cleanup::{KeptRun, Question, Settings, clean, in_words, keep_report, told};
 use crate::disk::{Plugged, Uevents, plugged};
 use crate::error::{Context as _, Result};
 use crate::event::{Event, Sink};
+use crate::fence::apart;
 use crate::finding::Outcome;
 use crate::memory::{self, Share};
 use crate::volume::Roots;
@@ -43,6 +44,8 @@ enum News {
     Over(u64, Box<Report>, Option<String>),
     /// It needs more memory than was left beside the others; nothing was done.
     Short(u64),
+    /// The thread has come to its end: its last word, whatever became of it.
+    Ended(u64),
 }
 
 /// What every worker needs.
@@ -193,10 +196,17 @@ impl Bench {
                         row.wait_alone();
                     }
                 }
+                News::Ended(id) => {
+                    let index = self.rows.iter().position(|row| row.id == id && row.runs);
+                    if let Some((index, row)) = index.and_then(|at| Some((at, self.rows.get_mut(at)?))) {
+                        row.lost();
+                        happened.push(Happened { row: index, event: None, report: None });
+                    }
+                }
             }
             next = self.more();
         }
-        self.begin()?;
+        self.begin();
         Ok(happened)
     }
 
@@ -264,28 +274,57 @@ impl Bench {
             }
             happened.push(Happened { row: index, event: None, report: Some(report) });
         }
-        if let Some(why) = trouble {
+        // What lies on one disk fails with that disk alone.
+        if let Some(why) = trouble.filter(|_| !self.hub.settings.store.is_on_patient()) {
             self.close(why);
         }
     }
 
     /// Begins with the disks that wait, as many as may be worked on at once.
-    fn begin(&mut self) -> Result<()> {
+    fn begin(&mut self) {
         loop {
             let at_work = self.at_work();
             let is_alone = self.rows.iter().any(|row| row.runs && row.is_alone);
             let may =
-                |row: &&mut Row| row.step == Step::Waits && !row.runs && (at_work == 0 || !row.is_alone);
+                |row: &&mut Row| row.step == Step::Waits && row.is_there && (at_work == 0 || !row.is_alone);
             if at_work >= self.most || is_alone {
-                return Ok(());
+                return;
             }
-            let Some(row) = self.rows.iter_mut().find(may) else { return Ok(()) };
-            row.begin();
+            let Some(row) = self.rows.iter_mut().find(may) else { return };
             let (hub, tell, id, path) = (self.hub.clone(), self.tell.clone(), row.id, row.disk.path.clone());
             let thread = std::thread::Builder::new().name(format!("disk {id}"));
-            let work = move || hub.work(&path, &|news| drop(tell.send(news(id))));
-            // Its end is told by its last news.
-            drop(thread.spawn(work).doing("start a thread for this disk")?);
+            let work = move || {
+                let send = |news: Wrap| drop(tell.send(news(id)));
+                // Whatever becomes of it, its end is told.
+                let work = || {
+                    hub.work(&path, &send);
+                    Ok(())
+                };
+                let _ = apart("work on this disk", work);
+                drop(tell.send(News::Ended(id)));
+            };
+            match thread.spawn(work).doing("start a thread for this disk") {
+                Ok(_) => row.begin(),
+                // Those that are at work give theirs back.
+                Err(_) if at_work > 0 => return,
+                Err(error) => row.leave_alone(error.to_string()),
+            }
+        }
+    }
+}
+
+impl Drop for Bench {
+    /// However it is left: what is being written is brought to its end, or taken back, before the program may end.
+    fn drop(&mut self) {
+        self.close("this bench is over");
+        while self.at_work() > 0 {
+            match self.news.recv_timeout(DEAF) {
+                Ok(News::Over(id, ..) | News::Short(id) | News::Ended(id)) => {
+                    self.rows.iter_mut().filter(|row| row.id == id).for_each(|row| row.runs = false);
+                }
+                Ok(News::Plugs | News::Event(..)) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
         }
     }
 }
@@ -296,9 +335,11 @@ impl Hub {
     /// All that is done to one disk.
     fn work(&self, path: &Path, tell: &(dyn Fn(Wrap) + Sync)) {
         if let Err(error) = try_store(&self.settings) {
-            let report = crate::cleanup::told(path, &self.settings, &self.machine, String::new(), Err(error));
+            let begun = in_words((self.settings.clock)());
             let why = "the record cannot be written any more".to_owned();
-            if let Ok((report, _)) = report {
+            if let Ok((report, _)) = told(path, &self.settings, &self.machine, begun, Err(error)) {
+                // The store's failure is the trouble that is told.
+                let _ = self.ledger.over(path, &report);
                 tell(Box::new(move |id| News::Over(id, Box::new(report), Some(why))));
             }
             return;
@@ -330,15 +371,16 @@ impl Hub {
                     return true;
                 }
                 let kept = keep_report(report, runs);
-                let told = self.ledger.over(path, report);
-                let _ = kept.and(told.map(drop)).map_err(trouble);
+                let told =
+                    self.ledger.over(path, report).map(|event| tell(Box::new(|id| News::Event(id, event))));
+                let _ = kept.and(told).map_err(trouble);
                 let why = troubles.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let report = Box::new(report.clone());
                 tell(Box::new(|id| News::Over(id, report, why)));
                 true
             },
         };
-        // What it returns was told already.
+        // What it returns was told already; where it could not be made, the end of this thread tells.
         drop(crew.work());
     }
 }

@@ -137,7 +137,8 @@ impl Crew<'_> {
                     locked(&state.alone).push(index);
                     return;
                 }
-                if !(self.over)(path, &report, &runs) {
+                let over = apart("write the report", || Ok((self.over)(path, &report, &runs)));
+                if !over.unwrap_or(false) {
                     state.is_stopped.store(true, Ordering::SeqCst);
                 }
                 locked(&state.reports).insert(index, report);

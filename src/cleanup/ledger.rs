@@ -132,11 +132,10 @@ impl Ledger {
     /// # Errors
     /// They cannot be made.
     pub fn begin(&self, target: &Path) -> Result<()> {
-        let mut open = locked(&self.open);
-        if let Some(files) = self.files(target)?
-            && let Some(earlier) = open.insert(target.to_owned(), files)
-        {
-            earlier.discard();
+        // Those of an earlier try at it are free again.
+        self.forget(target);
+        if let Some(files) = self.files(target)? {
+            locked(&self.open).insert(target.to_owned(), files);
         }
         Ok(())
     }

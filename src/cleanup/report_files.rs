@@ -95,7 +95,9 @@ impl ReportFiles {
     /// # Errors
     /// They cannot be made.
     pub fn create_for(&self, disk: &str) -> Result<Self> {
-        Self::free_name(&with_more(&self.name, &format!("-{}", part(disk))))
+        let part = part(disk);
+        let more = if part.is_empty() { String::new() } else { format!("-{part}") };
+        Self::free_name(&with_more(&self.name, &more))
     }
 
     fn free_name(stem: &Path) -> Result<Self> {

@@ -9,7 +9,7 @@ use askama::Template;
 
 use super::report::{InstallReport, Report, TargetReport};
 use super::report_text::{explain, human_size, title};
-use super::verdict::Verdict;
+use super::verdict::{Verdict, exit_code};
 use crate::error::{Error, Result};
 use crate::printable::printable;
 
@@ -34,6 +34,8 @@ struct Row {
     windows: String,
     system_root: String,
     suspects: usize,
+    /// The report is on this target alone.
+    is_alone: bool,
     run: String,
     exit_code: u8,
     version: String,
@@ -122,14 +124,14 @@ impl Merged {
                 &b.system_root,
             ))
         });
-        let mut newest: BTreeMap<[String; 4], (String, String)> = BTreeMap::new();
+        let mut newest: BTreeMap<[String; 4], (String, bool, String)> = BTreeMap::new();
         for row in &self.rows {
-            let this = (row.started.clone(), row.file.clone());
+            let this = (row.started.clone(), row.is_alone, row.file.clone());
             let known = newest.entry(row.disk()).or_insert_with(|| this.clone());
             *known = (*known).clone().max(this);
         }
         for row in &mut self.rows {
-            let this = (row.started.clone(), row.file.clone());
+            let this = (row.started.clone(), row.is_alone, row.file.clone());
             row.is_newest = newest.get(&row.disk()) == Some(&this);
         }
     }
@@ -257,6 +259,14 @@ impl Row {
         Self {
             verdict: target.verdict.or(is_alone.then_some(report.verdict)),
             reason: reason.or_else(|| is_alone.then(|| self.reason.clone())).unwrap_or_default(),
+            // The report of several disks has the worst of them.
+            exit_code: match target.verdict.filter(|_| !is_alone) {
+                Some(verdict) => {
+                    exit_code(verdict, target.installs.iter().map(|install| install.suspects).sum())
+                }
+                None => self.exit_code,
+            },
+            is_alone,
             target: target.path.clone(),
             disk_model: target.disk.model.clone().unwrap_or_default(),
             disk_serial: target.disk.serial.clone().unwrap_or_default(),
@@ -281,14 +291,17 @@ impl Row {
         let [model, serial] = [&self.disk_model, &self.disk_serial].map(|text| text.trim().to_owned());
         if serial.is_empty() {
             let machine = format!("{} {}", self.machine, self.machine_serial);
-            return [String::new(), machine, self.target.clone(), self.report_if_nameless()];
+            let target = format!("{} {}", self.target, self.size.unwrap_or_default());
+            return [String::new(), machine, target, self.report_if_nameless()];
         }
         [model, serial, String::new(), String::new()]
     }
 
-    /// A report without any target is on no disk but its own.
+    /// A report without any target is on no disk but its own. On a bench one disk after the other has the same node: each
+    /// report of a disk that tells no serial number, as at USB, may be on another.
     fn report_if_nameless(&self) -> String {
-        if self.target.is_empty() { self.file.clone() } else { String::new() }
+        let is_any = self.target.is_empty() || self.command == "watch";
+        if is_any { self.file.clone() } else { String::new() }
     }
 
     fn needs_a_person(&self) -> bool {

@@ -56,6 +56,6 @@ impl Uevents {
     /// Reads all that waits; what does not fit was more than one anyhow.
     fn drain(&self) {
         let mut message = [0_u8; 4096];
-        while !matches!(recv(&self.0, message.as_mut_slice(), RecvFlags::empty()), Err(Errno::AGAIN)) {}
+        while recv(&self.0, message.as_mut_slice(), RecvFlags::empty()).is_ok() {}
     }
 }

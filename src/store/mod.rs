@@ -17,6 +17,7 @@ use flate2::write::GzEncoder;
 
 use crate::digest::{Hasher, Sha256};
 use crate::error::{Context, Error, Result};
+use crate::memory;
 use journal::StoredFile;
 pub use runs::{RunFolder, Store};
 
@@ -66,7 +67,9 @@ fn read_again(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut file = open_plain(path)?;
     // A file system that cannot forget (tmpfs) answers from memory; then memory is where the file is.
     let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-    let mut bytes = Vec::new();
+    // A store may be planted, and a file in it be larger than any memory.
+    let mut bytes =
+        memory::buffer("read the record", file.metadata()?.len()).map_err(std::io::Error::other)?;
     file.read_to_end(&mut bytes)?;
     Ok(bytes)
 }

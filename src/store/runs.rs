@@ -3,6 +3,7 @@
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
@@ -82,13 +83,18 @@ impl Store {
             super::place::refuse_missing_parent(&self.root, DOING)?;
         }
         self.make()?;
-        let path = self.root.join(format!(".tried-{}", std::process::id()));
-        let write = || -> std::io::Result<()> {
-            let mut file = File::create(&path)?;
-            std::io::Write::write_all(&mut file, &[0; 4096])?;
-            file.sync_all()
+        // Several disks may ask at once, and what a run that was killed has left is nobody's any more.
+        static TRIED: AtomicUsize = AtomicUsize::new(0);
+        let (mut file, path) = loop {
+            let number = TRIED.fetch_add(1, Ordering::SeqCst);
+            let path = self.root.join(format!(".tried-{}-{number}", std::process::id()));
+            match File::create_new(&path) {
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                file => break (file.doing(DOING).map_err(place)?, path),
+            }
         };
-        let written = write().doing(DOING).map_err(place);
+        let write = std::io::Write::write_all(&mut file, &[0; 4096]).and_then(|()| file.sync_all());
+        let written = write.doing(DOING).map_err(place);
         let removed = std::fs::remove_file(&path).doing(DOING).map_err(place);
         written.and(removed)
     }

@@ -1,6 +1,7 @@
 //! Bench mode on a terminal: the loop behind the board (`screens/board.rs`).
 
 use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -34,21 +35,22 @@ pub fn execute(options: &Options, present: bool) -> Result<u8> {
     let _held = hold_signals()?;
     let mut bench = options.bench(present, || STOP.load(Ordering::SeqCst) || is_stopped())?;
     let mut terminal = Terminal::take()?;
-    let shown = show(&mut bench, &mut terminal, theme(Wished::Auto));
+    let left = catch_unwind(AssertUnwindSafe(|| show(&mut bench, &mut terminal, theme(Wished::Auto))));
     drop(terminal);
-    // However the board was left: what is being written is brought to an end first.
-    bench.close("the board was left");
+    // However the board was left: what is being written is brought to an end first, or taken back.
     STOP.store(true, Ordering::SeqCst);
-    while bench.at_work() > 0 {
-        bench.wait(PATIENCE)?;
-    }
+    bench.close("the board was left");
+    while bench.at_work() > 0 && bench.wait(PATIENCE).is_ok() {}
     for row in bench.rows() {
         let mark = row.mark.map_or("-", Mark::word);
         // A terminal that is gone is told nothing.
         let line = format!("slot {}: {mark}  {}  {}", row.slot, who(row), printable(&row.words));
         let _ = writeln!(std::io::stdout(), "{line}");
     }
-    shown.map(|()| if is_stopped() { 2 } else { bench.exit_code() })
+    match left {
+        Ok(shown) => shown.map(|()| if is_stopped() { 2 } else { bench.exit_code() }),
+        Err(panic) => resume_unwind(panic),
+    }
 }
 
 fn show(bench: &mut Bench, terminal: &mut Terminal, theme: Theme) -> Result<()> {
@@ -67,7 +69,8 @@ fn show(bench: &mut Bench, terminal: &mut Terminal, theme: Theme) -> Result<()> 
         }
         let heard = terminal.hear(Duration::ZERO)?;
         is_stale |= !matches!(heard, Heard::Nothing);
-        let (Heard::Key(press) | Heard::Burst(press)) = heard else { continue };
+        // What comes in one go is a line's noise, which must end nothing.
+        let Heard::Key(press) = heard else { continue };
         match press {
             Press::Char('q') | Press::Break if is_leaving => return Ok(()),
             Press::Char('q') | Press::Break => {

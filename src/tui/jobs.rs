@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
@@ -16,10 +16,10 @@ use crate::tui::work::{Work, ask_to_stop};
 /// The front end's ends of the channels to it. Let go, it stops at the next file and takes back what was written: only
 /// then the program may end.
 pub(super) struct Worker {
-    ends: Option<(Sender<Job>, Sender<bool>)>,
+    ends: Option<Ends>,
     news: Receiver<News>,
     thread: Option<JoinHandle<()>>,
-    is_needed: Arc<AtomicBool>,
+    needed: Arc<AtomicUsize>,
 }
 
 impl Worker {
@@ -31,28 +31,31 @@ impl Worker {
         let (jobs, todo) = channel();
         let (answers, answered) = channel();
         let (tell, news) = channel();
-        let is_needed = Arc::new(AtomicBool::new(false));
-        let mut hand = Hand { work, answered, tell, is_needed: is_needed.clone() };
+        let mut hand = Hand { work, answered, tell };
         let run = move || {
-            while let Ok(job) = todo.recv() {
+            while let Ok((job, needed)) = todo.recv() {
                 hand.work(job);
+                drop(needed);
             }
         };
         let thread = std::thread::Builder::new()
             .name("work".to_owned())
             .spawn(run)
             .doing("start the thread that works")?;
-        Ok(Self { ends: Some((jobs, answers)), news, thread: Some(thread), is_needed })
+        Ok(Self { ends: Some(Ends { jobs, answers }), news, thread: Some(thread), needed: Arc::default() })
     }
 
     /// Gives it a job. One that is gone tells so by its channel.
     pub(super) fn start_job(&self, job: Job) {
-        let _ = self.ends.as_ref().map(|(jobs, _)| jobs.send(job));
+        // From the moment that it is asked for, not from that in which the thread comes to it.
+        let needed = matches!(job, Job::Save(..) | Job::Batch(..)).then(|| Needed::new(&self.needed));
+        let _ = self.ends.as_ref().map(|ends| ends.jobs.send((job, needed)));
     }
 
     /// Answers the plan that it waits with.
     pub(super) fn answer(&self, yes: bool) {
-        let _ = self.ends.as_ref().map(|(_, answers)| answers.send(yes));
+        let needed = yes.then(|| Needed::new(&self.needed));
+        let _ = self.ends.as_ref().map(|ends| ends.answers.send((yes, needed)));
     }
 
     pub(super) fn news(&self) -> &Receiver<News> {
@@ -64,7 +67,7 @@ impl Worker {
     pub(super) fn end(&mut self) {
         self.ends = None;
         ask_to_stop(true);
-        let thread = self.thread.take().filter(|_| self.is_needed.load(Ordering::SeqCst));
+        let thread = self.thread.take().filter(|_| self.needed.load(Ordering::SeqCst) > 0);
         // A panic of it was told already.
         let _ = thread.map(JoinHandle::join);
     }
@@ -78,25 +81,32 @@ impl Drop for Worker {
 
 struct Hand {
     work: Work,
-    answered: Receiver<bool>,
+    answered: Receiver<Asked<bool>>,
     tell: Sender<News>,
-    /// What it does must not be cut off.
-    is_needed: Arc<AtomicBool>,
 }
 
-/// Is set while this lives.
-struct Needed(Arc<AtomicBool>);
+/// What is sent to the thread by.
+struct Ends {
+    jobs: Sender<Asked<Job>>,
+    answers: Sender<Asked<bool>>,
+}
+
+/// What is asked of the thread, and that it must not be cut off.
+type Asked<T> = (T, Option<Needed>);
+
+/// What is done must not be cut off while this lives. It goes with what is asked for.
+struct Needed(Arc<AtomicUsize>);
 
 impl Needed {
-    fn new(flag: &Arc<AtomicBool>) -> Self {
-        flag.store(true, Ordering::SeqCst);
-        Self(flag.clone())
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count.clone())
     }
 }
 
 impl Drop for Needed {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::SeqCst);
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -114,14 +124,12 @@ impl Hand {
             }
             say(News::Event(event));
         };
-        let (answered, is_needed) = (&self.answered, self.is_needed.clone());
-        let mut needed = None;
+        let answered = &self.answered;
+        let mut needed = Vec::new();
         let mut ask = |proposal: &Proposal| {
             say(News::Asked(Box::new(proposal.clone())));
-            let yes = answered.recv().unwrap_or(false);
-            if yes {
-                needed = Some(Needed::new(&is_needed));
-            }
+            let (yes, guard) = answered.recv().unwrap_or((false, None));
+            needed.extend(guard);
             yes
         };
         let done = match job {
@@ -141,7 +149,6 @@ impl Hand {
                 Ok(())
             }
             Job::Save(report, folder) => {
-                let _needed = Needed::new(&is_needed);
                 let names =
                     |files: Vec<PathBuf>| files.iter().map(|file| file.display().to_string()).collect();
                 let saved = Work::save(&report.0, &folder).map(names);
@@ -149,7 +156,6 @@ impl Hand {
                 Ok(())
             }
             Job::Batch(policy, folder) => {
-                let _needed = Needed::new(&is_needed);
                 self.work.set_policy(policy);
                 let saved = self.work.save_batch(&folder);
                 say(News::Saved(saved.map_err(|error| error.to_string())));

@@ -108,6 +108,7 @@ pub fn hold_signals() -> Result<HeldSignals> {
 /// A disk is written from here on.
 pub fn note_writing() {
     state().written = true;
+    crate::memory::note_writing();
 }
 
 fn wait_for_them() -> Result<()> {

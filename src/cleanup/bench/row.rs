@@ -149,6 +149,9 @@ impl Row {
     pub(super) fn wait_alone(&mut self) {
         (self.step, self.runs, self.is_alone, self.progress) = (Step::Waits, false, true, None);
         self.words = "waits until it has the memory to itself".to_owned();
+        if !self.is_there {
+            self.leave_alone("pulled before it was begun".to_owned());
+        }
     }
 
     /// It is gone. True: too early.
@@ -182,6 +185,13 @@ impl Row {
             Event::Over { reports, .. } => self.reports.clone_from(reports),
             _ => {}
         }
+    }
+
+    /// Its worker has ended without a word.
+    pub(super) fn lost(&mut self) {
+        (self.step, self.progress, self.runs, self.exit_code) = (Step::Over, None, false, 2);
+        self.mark = Some(Mark::Fail);
+        self.words = "the work on it has ended without a result; run it again with the same store".to_owned();
     }
 
     pub(crate) fn end(&mut self, report: &Report, trouble: Option<&str>) {
