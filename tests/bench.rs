@@ -210,3 +210,22 @@ fn watch_asks_for_a_yes_and_a_store_before_anything() {
     watch(&["--yes", "--store", "/proc/no/such"]).says("write to the store");
     watch(&["--yes", "/dev/null"]).says("unexpected argument");
 }
+
+/// An idle watch that is asked to end does so in its own way. It only looks, should somebody plug a disk in meanwhile.
+#[test]
+fn a_signal_ends_watch_in_an_orderly_way() {
+    use std::io::{BufRead as _, BufReader};
+    let bench = Bench::of(&[]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_deblast"));
+    command.args(["watch", "--dry-run", "--report-dir"]).arg(bench.path("reports"));
+    command.env("HOME", bench.folder.path()).stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(|line| line.unwrap());
+    assert!(lines.next().unwrap().contains("waiting for disks"));
+    let sent = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(sent.success());
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(2), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("no further disk is begun")), "{rest:?}");
+    assert_eq!(fs::read_dir(bench.path("reports")).unwrap().count(), 0, "no empty report is left");
+}

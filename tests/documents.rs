@@ -177,3 +177,35 @@ fn every_link_leads_somewhere() {
     }
     assert!(count >= 8, "only {count} links were seen");
 }
+
+/// Completions and manual pages are made from the command line's own definitions: each command has its page, and what is hidden has none.
+#[test]
+fn each_command_has_a_manual_page_and_is_completed() {
+    let run = |words: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_deblast")).args(words).output().expect("it starts");
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let man = folder.path().join("man1");
+    run(&["man", man.to_str().unwrap()]);
+    let page = |name: &str| std::fs::read_to_string(man.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let commands: BTreeSet<String> = table(&document("README.md"), "command")
+        .iter()
+        .filter_map(|row| row[0].trim_matches('`').split(' ').nth(1).map(str::to_owned))
+        .collect();
+    assert!(commands.len() > 8, "{commands:?}");
+    for shell in ["bash", "zsh", "fish"] {
+        let text = run(&["completions", shell]);
+        assert!(commands.iter().all(|name| text.contains(name.as_str())), "{shell}");
+    }
+    for name in &commands {
+        assert!(page(&format!("deblast-{name}.1")).contains(".SH OPTIONS"), "{name}");
+    }
+    assert!(page("deblast.1").contains("deblast\\-clean(1)"), "the first page names the others");
+    assert!(page("deblast-hive-set.1").contains("REG"), "pages of what stands below a command");
+    assert!(!man.join("deblast-live.1").exists(), "what is hidden has no page");
+    let nowhere = folder.path().join("a/b/c");
+    let refused = Command::new(env!("CARGO_BIN_EXE_deblast")).arg("man").arg(nowhere).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+}

@@ -1,5 +1,5 @@
 //! Each file of a store damaged by hand, and replaced by what nobody expects there: an undo gives the disk back to the byte, or
-//! ends in words with no byte written; it never hangs, never panics, and follows no link out of the store.
+//! ends in words with no byte written; it never hangs, never panics, and writes nothing behind a link.
 
 #![allow(
     clippy::unwrap_used,
@@ -116,6 +116,7 @@ fn a_store_damaged_in_any_file_gives_the_disk_back_or_writes_nothing() {
     let run = case.runs()[0].clone();
     let kept = case.path("kept");
     judge(Command::new("cp").arg("-a").arg(case.store()).arg(&kept));
+    let kept_run = kept.join(run.file_name().unwrap());
     let (mut back, mut refused) = (0, 0);
     let all = files(&run);
     let of_backups = all.iter().filter(|file| file.starts_with("backup")).skip(1).cloned();
@@ -132,6 +133,10 @@ fn a_store_damaged_in_any_file_gives_the_disk_back_or_writes_nothing() {
             let _ = fs::remove_file(&outside);
             (way.apply)(&run.join(&file), &other.runs()[0].join(&file), &outside);
             let outside_before = fs::read(&outside).ok();
+            // A pipe would be waited for.
+            let is_file = fs::metadata(run.join(&file)).is_ok_and(|found| found.is_file());
+            let is_same =
+                is_file && fs::read(run.join(&file)).unwrap() == fs::read(kept_run.join(&file)).unwrap();
 
             let store = case.store();
             let undo = case.on_disk(&["undo", "--yes", "--json", "--store", store.to_str().unwrap()]);
@@ -147,6 +152,9 @@ fn a_store_damaged_in_any_file_gives_the_disk_back_or_writes_nothing() {
                     case.must_hold(&cleaned, &ran, &format!("{what}: nothing to be written"));
                 }
                 Some(0) => {
+                    // A journal is held by its records, whose torn end is dropped; all else that it has a digest of by that.
+                    let may_differ = !told_of || file == Path::new("journal");
+                    ran.require(is_same || may_differ, &format!("{what}: a refusal"));
                     back += 1;
                     case.must_hold(&case.original, &ran, &format!("{what}: every byte back"));
                 }

@@ -232,6 +232,27 @@ mod tests {
         }
     }
 
+    /// Each waits for the other: one after the other, neither would end.
+    #[test]
+    fn disks_are_worked_on_at_the_same_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(folder.path(), &["a", "b", "c"]);
+        let (begun, met) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let treat = |patient: &Patient| {
+            begun.fetch_add(1, Ordering::SeqCst);
+            for _ in 0..300 {
+                if begun.load(Ordering::SeqCst) >= 2 {
+                    met.fetch_add(1, Ordering::SeqCst);
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(100));
+            }
+            refuse(patient)
+        };
+        let told = work(&settings, 2, &treat, &|_| true);
+        assert_eq!((told.len(), met.load(Ordering::SeqCst)), (3, 3), "{told:?}");
+    }
+
     #[test]
     fn once_nothing_can_be_recorded_no_further_disk_is_begun() {
         let folder = tempfile::tempdir().unwrap();

@@ -173,6 +173,27 @@ fn without_a_store_no_disk_is_begun() {
     assert_eq!(bench.rows()[2].step, Step::LeftAlone);
 }
 
+/// Each tries the store at the same time as the others, and none is in the way of another.
+#[test]
+fn many_disks_that_are_plugged_in_together_are_all_begun() {
+    let fake = Fake::new();
+    let mut bench = fake.bench(Some(8)).unwrap();
+    for round in 0..3 {
+        for number in 1..=8 {
+            let name = format!("sdy{}", char::from(b'a' + u8::try_from(number).unwrap()));
+            fake.plug(&name, &format!("1-{number}"), round * 8 + number, &format!("65:{number}"));
+        }
+        settle(&mut bench);
+        assert_eq!(bench.closed(), None);
+        assert!(bench.rows().len() == 8 && bench.rows().iter().all(|row| row.mark == Some(Mark::Look)));
+        for number in 1..=8_u8 {
+            fake.pull(&format!("sdy{}", char::from(b'a' + number)));
+        }
+        settle(&mut bench);
+    }
+    assert_eq!(fake.reports().len(), 3 * 8 * 3, "none overwritten");
+}
+
 fn disk() -> Plugged {
     Plugged {
         path: "/dev/sdyb".into(),
