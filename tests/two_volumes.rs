@@ -197,3 +197,32 @@ fn a_run_that_was_cut_in_one_is_taken_back_there_before_it_is_cured() {
         }
     }
 }
+
+/// A later run lies on the volume that cannot be opened: the earlier one on the other volume must not pass for the last.
+#[test]
+fn a_later_run_on_a_volume_that_cannot_be_opened_is_not_passed_over() {
+    let Some(two) = Two::new() else { return };
+    let first = Case::of(two.original(0).to_vec());
+    first.clean(&[]).exits(0);
+    let second = Case::of(two.original(1).to_vec());
+    judge(Command::new("cp").arg("-r").arg(first.store()).arg(second.store()));
+    second.clean(&[]).exits(0);
+    let mut disk = two.case.original.clone();
+    disk[two.volumes[0].clone()].copy_from_slice(&first.bytes());
+    disk[two.volumes[1].clone()].copy_from_slice(&second.bytes());
+    // Where the file table lies: far beyond the volume.
+    let start = two.volumes[1].start;
+    disk[start + 0x30..start + 0x38].copy_from_slice(&(1_u64 << 40).to_le_bytes());
+    let whole = Case::of(disk);
+    judge(Command::new("cp").arg("-r").arg(second.store()).arg(whole.store()));
+    let [earlier, later] = &whole.runs()[..] else { panic!("{:?}", whole.runs()) };
+    let name = |run: &std::path::Path| run.file_name().unwrap().to_str().unwrap().to_owned();
+    let ran = whole.undo(&[]).exits(2);
+    ran.says("cannot be told; name one with --run").says(&name(later));
+    whole.must_be_as_at_first(&ran);
+    let ran = whole.undo(&["--run", &name(earlier)]).exits(0);
+    ran.require(
+        whole.bytes()[two.volumes[0].clone()] == *two.original(0),
+        "the one that was named taken back",
+    );
+}

@@ -116,7 +116,7 @@ fn run_volumes(run: &RunFolder) -> Option<Vec<VolumeId>> {
 }
 
 /// Whether a volume of this identity is among those that were inspected.
-fn is_on(wanted: &VolumeId, exam: &Exam) -> bool {
+pub(super) fn is_on(wanted: &VolumeId, exam: &Exam) -> bool {
     let same = |id: VolumeId| id.serial == wanted.serial && id.size == wanted.size;
     exam.volumes.iter().filter_map(|volume| volume.id).any(same)
 }

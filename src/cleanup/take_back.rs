@@ -8,7 +8,7 @@ use crate::checks;
 use crate::cleanup::apply::{Applied, Failure, Reached, Record, apply};
 use crate::cleanup::discover::Patient;
 use crate::cleanup::disk_store::DiskStore;
-use crate::cleanup::held::{RunOnDisk, Runs, Standing, runs_of};
+use crate::cleanup::held::{RunOnDisk, Runs, Standing, is_on, runs_of};
 use crate::cleanup::inspect::{Exam, inspect};
 use crate::cleanup::plan::{ConfirmedPlan, confirm};
 use crate::cleanup::session::{Session, changed_files};
@@ -232,6 +232,25 @@ fn cannot_be_told(store: &Store, exam: &Exam) -> Result<Option<String>> {
     }))
 }
 
+/// Why nobody can say that a run is the last on this disk: a later one may have written the volume that could not be opened.
+fn may_hide_a_later(store: &Store, exam: &Exam, than: &str) -> Result<Option<String>> {
+    let hidden = exam.volumes.iter().find(|volume| volume.id.is_none() && volume.problem.is_some());
+    let Some(start) = hidden.map(|volume| volume.start) else { return Ok(None) };
+    let runs = store.runs()?;
+    let mut later = runs.iter().filter(|run| run.id() > than);
+    let run = later.find(|run| {
+        let header = run.load_header();
+        header.is_some_and(|header| !header.volumes.iter().any(|volume| is_on(volume, exam)))
+    });
+    Ok(run.map(|run| {
+        format!(
+            "nothing was taken back: the volume at {start:#x} could not be opened, so whether the later run {} has left a \
+             change on it cannot be told; name one with --run",
+            run.id()
+        )
+    }))
+}
+
 /// Takes a run back. The exit code goes by what was asked, not by the verdict: 0 all of it is as before the run, 1
 /// something was left because it has changed since, 2 refused or failed.
 ///
@@ -279,6 +298,12 @@ pub fn undo(
         let words =
             "nothing was taken back: which run is the last on this disk cannot be told; name one with --run";
         session.remarks.push(words.to_owned());
+        return Ok(session.end(None, &[]));
+    }
+    if let Some(id) = chosen_id.filter(|_| *which == Which::Last)
+        && let Some(words) = may_hide_a_later(&session.store, &session.exam, &id)?
+    {
+        session.remarks.push(words);
         return Ok(session.end(None, &[]));
     }
     let Some(held) = chosen else {
