@@ -379,6 +379,18 @@ pub mod hex_bytes {
 mod tests {
     use super::*;
 
+    /// What Windows will delete at its next start may stand behind the first string, and behind an empty one.
+    #[test]
+    fn every_string_of_a_list_is_told() {
+        let list =
+            |texts: &str| ValueData { kind: ValueType::MULTI_SZ, data: utf16_bytes(texts.encode_utf16()) };
+        let told = |texts| list(texts).to_string();
+        assert_eq!(told("a\0\0b\0\0\0"), r#"REG_MULTI_SZ "a" "" "b" """#);
+        assert_eq!(told("135\0139\0\0"), r#"REG_MULTI_SZ "135" "139""#);
+        assert_eq!(told("0\0\0"), r#"REG_MULTI_SZ "0""#);
+        assert_eq!(told(""), r#"REG_MULTI_SZ """#);
+    }
+
     #[test]
     fn text_accepts_what_windows_leaves() {
         let value = |data: &[u8]| ValueData { kind: ValueType::SZ, data: data.to_vec() };

@@ -350,6 +350,18 @@ fn a_terminal_that_is_too_small_takes_q_alone() {
     assert!(!played.effects.contains(&Effect::Leave), "not while the disk is written");
 }
 
+/// Ctrl-C is `q` where that is a key, and no letter where it would be one.
+#[test]
+fn ctrl_c_leaves_a_prompt_and_types_nothing() {
+    let mut played = Played::seen(false);
+    played.keys("sb/media");
+    assert_eq!(played.app.overlay, Some(Overlay::Entry(Entry::Batch, "/media".to_owned())));
+    played.press(Press::Break);
+    assert_eq!((&played.app.overlay, played.app.screen), (&None, Screen::Switches));
+    played.press(Press::Break);
+    assert_eq!(played.app.screen, Screen::Disks);
+}
+
 #[test]
 fn a_run_is_saved_as_the_file_that_repeats_it() {
     let mut setup = setup();
