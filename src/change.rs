@@ -385,10 +385,10 @@ mod tests {
         let list =
             |texts: &str| ValueData { kind: ValueType::MULTI_SZ, data: utf16_bytes(texts.encode_utf16()) };
         let told = |texts| list(texts).to_string();
-        assert_eq!(told("a\0\0b\0\0\0"), r#"REG_MULTI_SZ "a" "" "b" """#);
-        assert_eq!(told("135\0139\0\0"), r#"REG_MULTI_SZ "135" "139""#);
-        assert_eq!(told("0\0\0"), r#"REG_MULTI_SZ "0""#);
-        assert_eq!(told(""), r#"REG_MULTI_SZ """#);
+        assert_eq!(told("a\0\0b\0\0\0"), "REG_MULTI_SZ \"a\" \"\" \"b\" \"\"");
+        assert_eq!(told("tcp\0udp\0\0"), "REG_MULTI_SZ \"tcp\" \"udp\"");
+        assert_eq!(told("0\0\0"), "REG_MULTI_SZ \"0\"");
+        assert_eq!(told(""), "REG_MULTI_SZ \"\"");
     }
 
     #[test]
